@@ -1,0 +1,1 @@
+"""rgkit: measure whether scaling the loss improves training."""

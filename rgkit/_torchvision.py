@@ -1,0 +1,72 @@
+"""Make ``import torchvision`` work beside a CPU-only torch.
+
+The registry's torchvision is linked against CUDA. Beside a torch without CUDA its compiled operators
+cannot be loaded and the import fails with "operator torchvision::nms does not exist", although
+networks, transforms and data sets need none of them. Declaring the operators first is enough.
+Beside a matching torchvision this module does nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+
+import torch
+
+# Schemas of the operators that torchvision's Python side mentions while it is imported.
+SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_declared: list[torch.library.Library] = []  # a Library takes its operators along when it dies
+
+
+def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Greedy non-maximum suppression, boxes [N, 4] as x1, y1, x2, y2; indices kept, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    keep: list[int] = []
+    while order.numel():
+        best, order = int(order[0]), order[1:]
+        keep.append(best)
+        low = torch.maximum(boxes[order, :2], boxes[best, :2])
+        high = torch.minimum(boxes[order, 2:], boxes[best, 2:])
+        shared = (high - low).clamp(min=0).prod(dim=1)
+        order = order[shared / (area[order] + area[best] - shared) <= iou_threshold]
+    return torch.tensor(keep, dtype=torch.int64)
+
+
+def _import_with_declared_operators() -> ModuleType:
+    for name in [n for n in sys.modules if n == "torchvision" or n.startswith("torchvision.")]:
+        del sys.modules[name]  # what the failed import left behind
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for schema in SCHEMAS:
+        library.define(schema)
+    library.impl("nms", _nms, "CPU")
+    _declared.append(library)
+    found = importlib.import_module("torchvision")
+    boxes = importlib.import_module("torchvision.ops.boxes")
+    setattr(boxes, "_assert_has_ops", lambda: None)  # noqa: B010  nms is there now
+    return found
+
+
+def import_torchvision() -> ModuleType:
+    """Return the torchvision module, with missing operators declared where that is needed.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        What torchvision's own import raised, if torch has CUDA or something else is wrong.
+
+    Examples
+    --------
+    >>> import_torchvision().__name__
+    'torchvision'
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if torch.version.cuda is not None or "torchvision::nms" not in str(error):
+            raise
+        return _import_with_declared_operators()

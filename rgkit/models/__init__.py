@@ -1,0 +1,1 @@
+"""Networks. `names` lists them without importing torch; the other modules build them."""

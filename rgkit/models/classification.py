@@ -1,0 +1,121 @@
+"""Image classifiers: torchvision's networks with a stem for 32x32 images, and a narrow ResNet-8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from rgkit._torchvision import import_torchvision
+from rgkit.models.names import Model, ResNet8, model
+
+import_torchvision()
+from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
+
+# torchvision's MobileNetV2 halves the size five times, which leaves 1x1 of a 32x32 image; the CIFAR
+# form keeps full size up to the third stage. Rows: expansion, channels, blocks, stride.
+MOBILENET_STAGES = [
+    [1, 16, 1, 1],
+    [6, 24, 2, 1],
+    [6, 32, 3, 2],
+    [6, 64, 4, 2],
+    [6, 96, 3, 1],
+    [6, 160, 3, 2],
+    [6, 320, 1, 1],
+]
+
+
+def _stem(channels: int) -> nn.Conv2d:
+    return nn.Conv2d(3, channels, kernel_size=3, stride=1, padding=1, bias=False)
+
+
+def _resnet(
+    blocks: list[int], classes: int, block: Any = resnet.BasicBlock, **kw: Any
+) -> nn.Module:
+    net = resnet.ResNet(block, blocks, num_classes=classes, **kw)
+    net.conv1 = _stem(64)
+    net.maxpool = nn.Identity()
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def _resnet8(width: int, classes: int) -> nn.Module:
+    def stage(inside: int, out: int) -> nn.Module:
+        if inside == out:
+            return resnet.BasicBlock(inside, out)
+        shortcut = nn.Sequential(resnet.conv1x1(inside, out, 2), nn.BatchNorm2d(out))
+        return resnet.BasicBlock(inside, out, stride=2, downsample=shortcut)
+
+    net = nn.Sequential(
+        _stem(width),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        stage(width, width),
+        stage(width, 2 * width),
+        stage(2 * width, 4 * width),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * width, classes),
+    )
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def _mobilenetv2(classes: int) -> nn.Module:
+    net = mobilenetv2.MobileNetV2(classes, inverted_residual_setting=MOBILENET_STAGES, dropout=0.0)
+    net.features[0][0].stride = (1, 1)
+    return net
+
+
+def _densenet121(classes: int) -> nn.Module:
+    net = densenet.DenseNet(num_classes=classes)
+    net.features.conv0 = _stem(64)
+    nn.init.kaiming_normal_(net.features.conv0.weight)
+    net.features.pool0 = nn.Identity()
+    return net
+
+
+def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
+    """Build a classifier with fresh weights, on the CPU in float32.
+
+    Parameters
+    ----------
+    name : str
+        ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2`` or
+        ``densenet121``; see `rgkit.models.names`.
+    classes : int
+        Number of outputs.
+    seed : int
+        The same seed gives the same weights, whatever ran before; the global random state of
+        torch is left as it was.
+
+    Returns
+    -------
+    module from float images [batch, 3, height, width] to logits [batch, classes]
+
+    Examples
+    --------
+    >>> build("resnet8(16)")(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+    spec = model(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(spec, ResNet8):
+            return _resnet8(spec.width, classes)
+        match spec.name:
+            case "resnet18":
+                return _resnet([2, 2, 2, 2], classes)
+            case "resnet34":
+                return _resnet([3, 4, 6, 3], classes)
+            case "resnext50":
+                block = resnet.Bottleneck
+                return _resnet([3, 4, 6, 3], classes, block, groups=32, width_per_group=4)
+            case "mobilenetv2":
+                return _mobilenetv2(classes)
+            case "densenet121":
+                return _densenet121(classes)
+        raise NotImplementedError(f"{spec} has a name but no builder")

@@ -1,0 +1,68 @@
+"""The networks by name, readable without torch: what a config may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rgkit.spec import Spec, parse, registry
+
+
+@dataclass(frozen=True)
+class Model(Spec):
+    """Base of all networks."""
+
+
+@dataclass(frozen=True)
+class ResNet8(Model):
+    """Three stages of one basic block, width-2*width-4*width: a net for laptops and tests."""
+
+    name = "resnet8"
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"{self}: the width is a whole number of 1 or more")
+
+
+@dataclass(frozen=True)
+class ResNet18(Model):
+    """CIFAR form (3x3 stem, no max-pool) of He et al. 2016."""
+
+    name = "resnet18"
+
+
+@dataclass(frozen=True)
+class ResNet34(Model):
+    """CIFAR form; the network of RG's published code."""
+
+    name = "resnet34"
+
+
+@dataclass(frozen=True)
+class ResNeXt50(Model):
+    """CIFAR form of ResNeXt-50 32x4d (RG Figure 4 right)."""
+
+    name = "resnext50"
+
+
+@dataclass(frozen=True)
+class MobileNetV2(Model):
+    """CIFAR form: strides of the stem and of the first two stages are 1 (RG Figure 5)."""
+
+    name = "mobilenetv2"
+
+
+@dataclass(frozen=True)
+class DenseNet121(Model):
+    """CIFAR form (RG Figure 5)."""
+
+    name = "densenet121"
+
+
+def model(text: str | Model) -> Model:
+    """Read the name of a network; ValueError names an unknown one and the nearest right one.
+
+    >>> model("resnet8(16)")
+    ResNet8(width=16)
+    """
+    return parse(text, registry(Model), "model")

@@ -1,0 +1,132 @@
+"""Profiles: how much a notebook measures, from a smoke test to the paper's own setting.
+
+| profile | for | data | networks |
+|---|---|---|---|
+| smoke | CI: does every line run? | embedded digits | a tiny ResNet-8, 2 epochs |
+| quick | a laptop: is the shape of the result there? | CIFAR-10, 20,000 images | ResNet-8, 10 epochs |
+| short | an hour of a GPU | CIFAR-10 | the paper's network, 30 epochs |
+| paper | the paper's own setting | CIFAR-10 | the paper's network, 100 epochs |
+| best | reading: the highest of these whose runs are all recorded | records | |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rgkit import data
+from rgkit.config import Cell, Classification, Config, ConfigError, Grid, StepTiming, cross
+from rgkit.spec import nearest
+from rgkit.store import Store
+
+NAMES = ("smoke", "quick", "short", "paper")
+SMOKE: dict[str, Any] = {
+    "data": "digits",
+    "images": 256,
+    "model": "resnet8(4)",
+    "epochs": 2,
+    "batch": 32,
+    "augment": "crop",
+}
+QUICK: dict[str, Any] = {"images": 20_000, "model": "resnet8(16)", "epochs": 10}
+# What `quick` becomes where CIFAR-10 is neither recorded nor at hand.
+QUICK_EMBEDDED: dict[str, Any] = QUICK | {"data": "digits", "images": 0, "augment": "crop"}
+SHORT: dict[str, Any] = {"epochs": 30}
+PAPER: dict[str, Any] = {}
+
+
+def check(profile: str) -> str:
+    """Return the profile; ConfigError names an unknown one and the nearest right one."""
+    if profile not in (*NAMES, "best"):
+        raise ConfigError(f"profile={profile!r} given{nearest(profile, [*NAMES, 'best'])}")
+    return profile
+
+
+def _recorded(cells: tuple[Cell, ...], store: Store) -> bool:
+    return all(store.path(cell.config).is_file() for cell in cells)
+
+
+def _pick(options: dict[str, tuple[Cell, ...]], profile: str, store: Store) -> tuple[str, str]:
+    """Return the profile to show and a note on why."""
+    if check(profile) != "best":
+        return profile, ""
+    for name in ("paper", "short", "quick"):
+        if _recorded(options[name], store):
+            return name, ""
+    return "smoke", "no profile is recorded for these parameters yet: -p profile quick measures one"
+
+
+def classification(
+    profile: str,
+    *,
+    seeds: int = 0,
+    base: dict[str, Any] | None = None,
+    per_profile: dict[str, dict[str, Any]] | None = None,
+    store: Store | None = None,
+    **axes: Iterable[Any],
+) -> Grid:
+    """Return the grid of a classification notebook.
+
+    Parameters
+    ----------
+    profile : str
+        One of smoke, quick, short, paper, or best.
+    seeds : int
+        Paired seeds 0, 1, ...; 0 means 3 (and 2 at smoke).
+    base : settings that hold in every profile, see `Classification`
+    per_profile : settings that hold in one, on top
+    axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``
+
+    Examples
+    --------
+    >>> grid = classification("smoke", momentum=[0.5], arm=["plain", "RG"])
+    >>> len(grid), grid[0].config.data
+    (4, 'digits')
+    """
+    store = store or Store()
+    settings = {"smoke": SMOKE, "quick": QUICK, "short": SHORT, "paper": PAPER}
+
+    def cells(name: str, changes: dict[str, Any]) -> tuple[Cell, ...]:
+        own = (per_profile or {}).get(name, {})
+        config = Classification().replace(**(changes | (base or {}) | own))
+        count = seeds or (2 if name == "smoke" else 3)
+        return cross(config, {**axes, "seed": range(count)})
+
+    options = {name: cells(name, changes) for name, changes in settings.items()}
+    name, note = _pick(options, profile, store)
+    chosen = options[name]
+    if name == "quick" and not _recorded(chosen, store) and not data.available("cifar10"):
+        chosen = cells(name, QUICK_EMBEDDED)
+        note = "CIFAR-10 is neither recorded for these parameters nor at hand: embedded digits"
+    return Grid(chosen, name, note, (*axes, "seed"))
+
+
+def timing(profile: str, store: Store | None = None) -> Grid:
+    """Return the grid of the step-timing notebook: a few networks, one run each.
+
+    >>> timing("smoke")[0].config.pairs
+    4
+    """
+    store = store or Store()
+    small, paper = StepTiming(), StepTiming(model="resnet34", pairs=30, steps=20)
+    bases: dict[str, list[Config]] = {
+        "smoke": [StepTiming(model="resnet8(4)", batch=16, size=8, pairs=4, steps=3)],
+        "quick": [small, StepTiming(model="resnet18", pairs=16, steps=1)],
+        "short": [paper],
+        "paper": [paper, paper.replace(precision="float32")],
+    }
+    options = {
+        name: tuple(Cell({"model": c.as_dict()["model"]}, c) for c in configs)
+        for name, configs in bases.items()
+    }
+    name, note = _pick(options, profile, store)
+    return Grid(options[name], name, note, ("model",))
+
+
+def no_runs(profile: str) -> Grid:
+    """Return the empty grid of a notebook that trains nothing.
+
+    >>> no_runs("best").profile
+    'simulation'
+    """
+    return Grid((), "smoke" if check(profile) == "smoke" else "simulation")

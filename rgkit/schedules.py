@@ -1,0 +1,160 @@
+"""Learning-rate schedules: the factor by which the base learning rate is multiplied at each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rgkit.spec import Spec, parse, registry
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Schedule(Spec):
+    """Base of all schedules; pure in the step."""
+
+    def factor(self, step: ArrayLike, *, steps_per_epoch: int, epochs: int) -> Floats:
+        """Return learning rate / base learning rate at the given steps, float64 [*step.shape].
+
+        >>> Poly(1.0).factor([0, 10], steps_per_epoch=10, epochs=2).tolist()
+        [1.0, 0.5]
+        """
+        if steps_per_epoch < 1 or epochs < 1:
+            raise ValueError(
+                f"steps_per_epoch={steps_per_epoch}, epochs={epochs} given; both must be 1 or more"
+            )
+        at = np.asarray(step, np.int64)
+        return np.asarray(self._factor(at, steps_per_epoch, epochs), np.float64)
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        raise NotImplementedError
+
+    def effective(self) -> Schedule:
+        """Return the schedule that the optimizer really sees (itself, but for `discarded`)."""
+        return self
+
+
+def _done(step: Ints, per_epoch: int, epochs: int, per: str) -> Floats:
+    """Part of the run that is over: counted in whole epochs, or in steps."""
+    passed = step // per_epoch if per == "epoch" else step / per_epoch
+    return np.asarray(passed / epochs, np.float64)
+
+
+def _check_per(spec: Spec, per: str) -> None:
+    if per not in ("epoch", "step"):
+        raise ValueError(f"{spec}: per={per!r} given; it is 'epoch' or 'step'")
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Never decayed."""
+
+    name = "constant"
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        return np.ones(step.shape)
+
+
+@dataclass(frozen=True)
+class Discarded(Schedule):
+    """The published code's mistake: each epoch a decayed optimizer is built, then thrown away.
+
+    The function that lowers the learning rate binds a new SGD object to a local name; the training
+    loop keeps the old one. What the optimizer sees is `constant`, and a run's key says so.
+    """
+
+    name = "discarded"
+    meant: str = "poly"
+
+    def __post_init__(self) -> None:
+        schedule(self.meant)  # a misspelt schedule is an error even when nobody follows it
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        return np.ones(step.shape)
+
+    def effective(self) -> Schedule:
+        return Constant()
+
+
+@dataclass(frozen=True)
+class Poly(Schedule):
+    """(1 - done) ** power (RG section 1): once an epoch as in the code, or at each step.
+
+    The code computes ``0.1 * (1 - (epoch + 1) / 100) ** 0.9`` for the epoch that follows, so
+    epoch e (counted from 0) trains at (1 - e / epochs) ** 0.9 and the last one is not at zero.
+    """
+
+    name = "poly"
+    power: float = 0.9
+    per: str = "epoch"
+
+    def __post_init__(self) -> None:
+        _check_per(self, self.per)
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        return (1 - _done(step, per_epoch, epochs, self.per)) ** self.power
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """1 - done: linear decay to zero."""
+
+    name = "linear"
+    per: str = "step"
+
+    def __post_init__(self) -> None:
+        _check_per(self, self.per)
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        return 1 - _done(step, per_epoch, epochs, self.per)
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """Multiplied by `decay` at each milestone (parts of the run): RG's code has epochs 50 and 75."""
+
+    name = "step"
+    decay: float = 0.1
+    milestones: tuple[float, ...] = (0.5, 0.75)
+
+    def __post_init__(self) -> None:
+        if not all(0 < m < 1 for m in self.milestones):
+            raise ValueError(f"{self}: milestones are parts of the run, between 0 and 1")
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        done = _done(step, per_epoch, epochs, "epoch")
+        # A hair below the milestone, so that 0.7 * 10 epochs means epoch 7 whatever the rounding.
+        passed = sum((done >= m - 1e-9).astype(int) for m in self.milestones)
+        return self.decay ** np.asarray(passed, np.float64)
+
+
+@dataclass(frozen=True)
+class Cyclical(Schedule):
+    """A triangle between `low` and 1 with a period in epochs (Smith 2015, cited in RG section 7)."""
+
+    name = "cyclical"
+    period: float = 10.0
+    low: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.period <= 0 or not 0 <= self.low <= 1:
+            raise ValueError(f"{self}: the period is positive and low lies between 0 and 1")
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        phase = (step / per_epoch / self.period) % 1.0
+        return self.low + (1 - self.low) * (1 - np.abs(2 * phase - 1))
+
+
+def schedule(text: str | Schedule) -> Schedule:
+    """Read a learning-rate schedule; ValueError names an unknown one and the nearest right one.
+
+    >>> schedule("step(0.1, (0.5, 0.75))")
+    Step(decay=0.1, milestones=(0.5, 0.75))
+    >>> str(schedule("discarded").effective())
+    'constant'
+    """
+    return parse(text, registry(Schedule), "learning-rate schedule")

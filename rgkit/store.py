@@ -1,0 +1,161 @@
+"""Records in, records out: one JSON file per run, written atomically, never overwritten."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rgkit.config import NUMERICS, Config, ConfigError, from_dict
+
+# A run that uses no data set is filed under this fingerprint.
+NO_DATA = "none"
+
+
+class StoreError(RuntimeError):
+    """A record that cannot be read or does not fit; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run measured and where it came from.
+
+    ``epochs`` holds a list per metric, ``status`` is "finished" or "diverged"; ``source`` holds
+    commit, device, versions, seconds and date, which are recorded but do not enter the key.
+    """
+
+    key: str
+    config: Config
+    fingerprint: str
+    status: str
+    epochs: dict[str, list[float]]
+    source: dict[str, Any]
+    diverged_at: int | None = None
+    numerics: int = NUMERICS
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as plain data, in the order of the file."""
+        return {
+            "key": self.key,
+            "numerics": self.numerics,
+            "fingerprint": self.fingerprint,
+            "config": self.config.as_dict(),
+            "status": self.status,
+            "diverged_at": self.diverged_at,
+            "epochs": {
+                name: [float(f"{value:.7g}") for value in values]
+                for name, values in self.epochs.items()
+            },
+            "source": self.source,
+        }
+
+
+def fingerprint_of(config: Config) -> str:
+    """Return the fingerprint of the data that a config trains on, without loading them."""
+    from rgkit.data import FINGERPRINTS
+
+    return FINGERPRINTS[config.data] if hasattr(config, "data") else NO_DATA
+
+
+def source(device: str, seconds: float) -> dict[str, Any]:
+    """Return where numbers come from: commit, device, versions, seconds, date (UTC)."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        try:
+            found = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True)
+        except OSError:
+            return ""
+        return found.stdout.strip() if found.returncode == 0 else ""
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
+    return {
+        "commit": (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else ""),
+        "device": device,
+        "versions": {name: metadata.version(name) for name in ("torch", "numpy")},
+        "seconds": round(seconds, 1),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def default_root() -> Path:
+    """Return $RGKIT_RESULTS, or `results` of the checkout that this package lies in."""
+    given = os.environ.get("RGKIT_RESULTS")
+    return Path(given) if given else Path(__file__).resolve().parents[1] / "results"
+
+
+class Store:
+    """A folder of records, ``<root>/<task>/<key>.json``; safe with several writers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from rgkit.config import Classification
+    >>> Store(tempfile.mkdtemp()).get(Classification()) is None
+    True
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root) if root is not None else default_root()
+
+    def path(self, config: Config) -> Path:
+        """Return where the record of a config lies or would lie."""
+        return self.root / config.task / f"{config.key(fingerprint_of(config))}.json"
+
+    def get(self, config: Config) -> Record | None:
+        """Return the record of a config, or None if it has not been run."""
+        path = self.path(config)
+        return self.read(path) if path.is_file() else None
+
+    def read(self, path: Path) -> Record:
+        """Read one record; StoreError names a file that is no record or was changed."""
+        try:
+            found = json.loads(path.read_text())
+            config = from_dict(found["config"])
+            names = ("key", "fingerprint", "status", "epochs", "source", "diverged_at", "numerics")
+            record = Record(config=config, **{name: found[name] for name in names})
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
+            raise StoreError(f"{path}: not a readable record ({error}); move it away") from error
+        if record.numerics == NUMERICS and record.key != config.key(record.fingerprint):
+            raise StoreError(f"{path}: its config does not belong to its key; move it away")
+        return record
+
+    def put(self, record: Record) -> Path:
+        """Write a record; the first one wins, and another with other numbers is kept beside it.
+
+        Two machines may round differently: the later record goes to ``repeats/`` and is not read.
+        """
+        path = self.path(record.config)
+        body = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in record.as_dict().items()]
+        text = "{\n" + ",\n".join(body) + "\n}\n"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        part = Path(f.name)
+        part.chmod(0o644)
+        try:
+            os.link(part, path)  # atomic, and fails where os.replace would overwrite
+        except FileExistsError:
+            if self.read(path).as_dict()["epochs"] != record.as_dict()["epochs"]:
+                again = self.root / "repeats" / f"{path.stem}-{part.stem}.json"
+                again.parent.mkdir(exist_ok=True)
+                os.replace(part, again)
+                return again
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    def __iter__(self) -> Iterator[Record]:
+        """Every record, in the order of the file names; repeats are left out."""
+        for path in sorted(self.root.glob("*/*.json")):
+            if path.parent.name != "repeats":
+                yield self.read(path)

@@ -1,0 +1,262 @@
+"""The method: laws of the loss weight u(t), by which the loss is multiplied at step t.
+
+Every law is pure in (step, epoch): the weight of step 1,000 is the same whether the 999 before it
+were asked for or not. A law knows its mean m1 and second moment m2, which is all that the theory
+needs (predictions 1 to 7 of the book).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rgkit.spec import Spec, parse, registry
+from rgkit.streams import stream
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def _uniforms(step: Ints, seed: int) -> Floats:
+    """Two U(0, 1) numbers for each step, [*step.shape, 2]; a prefix of one endless stream."""
+    count = int(step.max(initial=-1)) + 1
+    draws: Floats = stream(seed, "weight").random((count, 2))[step]
+    return draws
+
+
+@dataclass(frozen=True)
+class Law(Spec):
+    """Base of all laws of the loss weight."""
+
+    def draw(
+        self, step: ArrayLike, epoch: ArrayLike = 0, *, epochs: int = 100, seed: int = 0
+    ) -> Floats:
+        """Return u at the given steps and epochs.
+
+        Parameters
+        ----------
+        step, epoch : int or array of int, broadcast together
+            Optimizer step since the start of the run, and the epoch that it belongs to.
+        epochs : int
+            Length of the run, which the decaying laws are scaled to.
+        seed : int
+            Seed of the loss-weight stream; laws without chance ignore it.
+
+        Returns
+        -------
+        float64 array of the broadcast shape
+
+        Examples
+        --------
+        >>> Uniform(0, 1).draw([0, 1, 2], seed=0).shape
+        (3,)
+        >>> Linear(2, 0).draw([0, 0], [0, 50], epochs=100).tolist()
+        [2.0, 1.0]
+        """
+        steps, at = np.broadcast_arrays(np.asarray(step, np.int64), np.asarray(epoch, np.int64))
+        if epochs < 1:
+            raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
+        return np.asarray(self._values(steps, at, epochs, seed), np.float64)
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        raise NotImplementedError
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        """Return the mean m1 and the second moment m2 of u.
+
+        For a law without chance these are averages over the epochs of the run.
+
+        >>> Uniform(0, 1).moments()
+        (0.5, 0.3333333333333333)
+        """
+        u = self.draw(0, np.arange(epochs), epochs=epochs)
+        return float(u.mean()), float((u**2).mean())
+
+
+# --- laws with chance -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Uniform(Law):
+    """U(low, high): Random Gradient is U(0, 1) (RG section 4, ``loss * random()``)."""
+
+    name = "uniform"
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"{self}: the limits must obey 0 <= low <= high")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        return self.low + (self.high - self.low) * _uniforms(step, seed)[..., 1]
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        a, b = self.low, self.high
+        return (a + b) / 2, (a * a + a * b + b * b) / 3
+
+
+@dataclass(frozen=True)
+class Coin(Law):
+    """With probability p a draw from U(0, 1), else 1: what RG's segmentation code does (p = 1/2)."""
+
+    name = "coin"
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"{self}: a probability lies between 0 and 1")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        draws = _uniforms(step, seed)
+        return np.where(draws[..., 0] < self.p, draws[..., 1], 1.0)
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        return 1 - self.p / 2, 1 - 2 * self.p / 3
+
+
+@dataclass(frozen=True)
+class TwoPoint(Law):
+    """low or high with equal chance; the default has the mean and variance of U(0, 1)."""
+
+    name = "two_point"
+    low: float = 0.5 - 12**-0.5
+    high: float = 0.5 + 12**-0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"{self}: the points must obey 0 <= low <= high")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        return np.where(_uniforms(step, seed)[..., 1] < 0.5, self.low, self.high)
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        return (self.low + self.high) / 2, (self.low**2 + self.high**2) / 2
+
+
+@dataclass(frozen=True)
+class Beta(Law):
+    """scale * Beta(a, b): the default, 2 Beta(2, 6), has the mean and variance of U(0, 1)."""
+
+    name = "beta"
+    a: float = 2.0
+    b: float = 6.0
+    scale: float = 2.0
+
+    def __post_init__(self) -> None:
+        if min(self.a, self.b, self.scale) <= 0:
+            raise ValueError(f"{self}: a, b and scale must be positive")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        from scipy.special import betaincinv  # here, so that other laws need no SciPy
+
+        draws = _uniforms(step, seed)[..., 1]
+        return np.asarray(self.scale * betaincinv(self.a, self.b, draws), np.float64)
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        mean = self.a / (self.a + self.b)
+        second = mean * (self.a + 1) / (self.a + self.b + 1)
+        return self.scale * mean, self.scale**2 * second
+
+
+# --- laws without chance ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Constant(Law):
+    """The same weight at every step: 1 is plain training, 1/2 the first control of RG."""
+
+    name = "constant"
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.value < 0:
+            raise ValueError(f"{self}: a loss weight is not negative")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        return np.full(step.shape, self.value)
+
+
+@dataclass(frozen=True)
+class Linear(Law):
+    """From start towards end by equal amounts per epoch: 2 to 0 in LD Fig. 2(a), 3 to 0 in Fig. 3."""
+
+    name = "linear"
+    start: float = 2.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.start, self.end) < 0:
+            raise ValueError(f"{self}: a loss weight is not negative")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        return self.start + (self.end - self.start) * epoch / epochs
+
+
+@dataclass(frozen=True)
+class LongTail(Law):
+    """start * exp(-rate * epoch / epochs): a reading of LD Fig. 3(a), which gives no formula."""
+
+    name = "long_tail"
+    start: float = 2.0
+    rate: float = 5.0
+
+    def __post_init__(self) -> None:
+        if min(self.start, self.rate) < 0:
+            raise ValueError(f"{self}: start and rate are not negative")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        return self.start * np.exp(-self.rate * epoch / epochs)
+
+
+@dataclass(frozen=True)
+class LateDrop(Law):
+    """1, then 2/3 - epoch/150 from 70 % on: LD's published code, scaled from its 100 epochs.
+
+    The weight jumps from 1 to 0.2 at 70 % of the run and ends at 0.0067.
+    """
+
+    name = "late_drop"
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        of_100 = 100 * epoch / epochs
+        return np.where(of_100 < 70, 1.0, 2 / 3 - of_100 / 150)
+
+
+@dataclass(frozen=True)
+class Triangle(Law):
+    """From near 0 up to 2 and back every `period` epochs: commented out in RG's first commit.
+
+    An even period climbs in equal steps and comes down the same way (period 10: 0.4, 0.8, ..., 2,
+    2, ..., 0.4); period 5 is 0.5, 1, 2, 1, 0.5, as the code has it.
+    """
+
+    name = "triangle"
+    period: int = 10
+
+    def __post_init__(self) -> None:
+        if self.period != 5 and (self.period < 2 or self.period % 2):
+            raise ValueError(f"{self}: the period is 5 or even; the code has 100, 50, 20, 10, 5")
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        half = self.period // 2
+        climb = 2.0 * np.arange(1, half + 1) / half
+        cycle = np.concatenate([climb, climb[::-1]])
+        if self.period == 5:
+            cycle = np.array([0.5, 1.0, 2.0, 1.0, 0.5])
+        return cycle[epoch % self.period]
+
+
+def law(text: str | Law) -> Law:
+    """Read a law of the loss weight.
+
+    Raises ValueError for an unknown name (with the nearest right one) or unfit arguments.
+
+    >>> law("uniform(0, 1)")
+    Uniform(low=0, high=1)
+    >>> str(law("coin"))
+    'coin(0.5)'
+    """
+    return parse(text, registry(Law), "loss weight")
