@@ -1,1 +1,42 @@
-"""rgkit: measure whether scaling the loss improves training."""
+"""rgkit: measure whether scaling the loss improves training.
+
+A notebook needs these names and no others. Each is imported when it is first used, so that a
+machine that only trains needs neither SciPy nor a plotting library, and one that reads no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "config": ["ARMS", "Classification", "Grid", "StepTiming"],
+    "execute": ["Results", "collect", "run"],
+    "profiles": ["classification", "no_runs", "step_timing"],
+    "timing": ["step_ratios"],
+    "report": ["banner", "conclude", "glue", "provenance"],
+    "stats": [
+        "DELTA_ACCURACY",
+        "DELTA_COST",
+        "DELTA_MIOU",
+        "Difference",
+        "difference",
+        "epochs_to",
+        "judge",
+        "judge_equal",
+        "paired",
+        "pool",
+        "runs_needed",
+        "selection_bias",
+    ],
+    "store": ["Record", "Store"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'rgkit' has no attribute {name!r}")
+    return getattr(import_module(f"rgkit.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME_OF)

@@ -1,7 +1,7 @@
 """Make ``import torchvision`` work beside a CPU-only torch.
 
-The registry's torchvision is linked against CUDA. Beside a torch without CUDA its compiled operators
-cannot be loaded and the import fails with "operator torchvision::nms does not exist", although
+The registry's torchvision is linked against CUDA. Beside a torch without CUDA its operators cannot
+be loaded and the import fails with "operator torchvision::nms does not exist", although
 networks, transforms and data sets need none of them. Declaring the operators first is enough.
 Beside a matching torchvision this module does nothing.
 """

@@ -224,7 +224,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid(Sequence[Cell]):  # type: ignore[override]
+class Grid(Sequence[Cell]):
     """The runs of a notebook, as plain data."""
 
     cells: tuple[Cell, ...] = ()

@@ -3,7 +3,7 @@
 | profile | for | data | networks |
 |---|---|---|---|
 | smoke | CI: does every line run? | embedded digits | a tiny ResNet-8, 2 epochs |
-| quick | a laptop: is the shape of the result there? | CIFAR-10, 20,000 images | ResNet-8, 10 epochs |
+| quick | a laptop: is the shape there? | CIFAR-10, 20,000 images | ResNet-8, 10 epochs |
 | short | an hour of a GPU | CIFAR-10 | the paper's network, 30 epochs |
 | paper | the paper's own setting | CIFAR-10 | the paper's network, 100 epochs |
 | best | reading: the highest of these whose runs are all recorded | records | |
@@ -101,10 +101,10 @@ def classification(
     return Grid(chosen, name, note, (*axes, "seed"))
 
 
-def timing(profile: str, store: Store | None = None) -> Grid:
+def step_timing(profile: str, store: Store | None = None) -> Grid:
     """Return the grid of the step-timing notebook: a few networks, one run each.
 
-    >>> timing("smoke")[0].config.pairs
+    >>> step_timing("smoke")[0].config.pairs
     4
     """
     store = store or Store()

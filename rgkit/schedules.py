@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor by which the base learning rate is multiplied at each step."""
+"""Learning-rate schedules: the factor on the base learning rate at each step."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Multiplied by `decay` at each milestone (parts of the run): RG's code has epochs 50 and 75."""
+    """Multiplied by `decay` at each milestone (a part of the run); RG's code has 50 % and 75 %."""
 
     name = "step"
     decay: float = 0.1
@@ -127,14 +127,14 @@ class Step(Schedule):
 
     def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
         done = _done(step, per_epoch, epochs, "epoch")
-        # A hair below the milestone, so that 0.7 * 10 epochs means epoch 7 whatever the rounding.
+        # A hair below the milestone: 0.7 of 10 epochs is epoch 7 whatever the rounding.
         passed = sum((done >= m - 1e-9).astype(int) for m in self.milestones)
         return self.decay ** np.asarray(passed, np.float64)
 
 
 @dataclass(frozen=True)
 class Cyclical(Schedule):
-    """A triangle between `low` and 1 with a period in epochs (Smith 2015, cited in RG section 7)."""
+    """A triangle between `low` and 1, period in epochs (Smith 2015, cited in RG section 7)."""
 
     name = "cyclical"
     period: float = 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import subprocess
@@ -64,8 +65,9 @@ def fingerprint_of(config: Config) -> str:
     return FINGERPRINTS[config.data] if hasattr(config, "data") else NO_DATA
 
 
-def source(device: str, seconds: float) -> dict[str, Any]:
-    """Return where numbers come from: commit, device, versions, seconds, date (UTC)."""
+@functools.cache
+def commit() -> str:
+    """Return the commit of this package when it was first asked for, with + if files differ."""
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -76,8 +78,13 @@ def source(device: str, seconds: float) -> dict[str, Any]:
         return found.stdout.strip() if found.returncode == 0 else ""
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
+
+
+def source(device: str, seconds: float) -> dict[str, Any]:
+    """Return where numbers come from: commit, device, versions, seconds, date (UTC)."""
     return {
-        "commit": (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else ""),
+        "commit": commit(),
         "device": device,
         "versions": {name: metadata.version(name) for name in ("torch", "numpy")},
         "seconds": round(seconds, 1),

@@ -100,7 +100,7 @@ class Uniform(Law):
 
 @dataclass(frozen=True)
 class Coin(Law):
-    """With probability p a draw from U(0, 1), else 1: what RG's segmentation code does (p = 1/2)."""
+    """With probability p from U(0, 1), else 1: what RG's segmentation code does (p = 1/2)."""
 
     name = "coin"
     p: float = 0.5
@@ -181,7 +181,7 @@ class Constant(Law):
 
 @dataclass(frozen=True)
 class Linear(Law):
-    """From start towards end by equal amounts per epoch: 2 to 0 in LD Fig. 2(a), 3 to 0 in Fig. 3."""
+    """From start towards end, equally per epoch: 2 to 0 in LD Fig. 2(a), 3 to 0 in Fig. 3."""
 
     name = "linear"
     start: float = 2.0

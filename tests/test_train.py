@@ -38,7 +38,7 @@ LAWS = [
     "triangle(10)",
     "triangle(5)",
 ]
-SGD = [dict(momentum=0.0), dict(momentum=0.9), dict(momentum=0.9, nesterov=True)]
+SGD = [{"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}]
 STEPS, PER_EPOCH = 50, 5
 
 

@@ -26,8 +26,8 @@ def _read_binary(path: Path) -> tuple[Bytes, Labels]:
     raw = np.fromfile(path, np.uint8)
     if raw.size != IMAGES_PER_FILE * ROW:
         raise DataError(
-            f"{path.parent.name}/{path.name} has {raw.size:,} bytes where {IMAGES_PER_FILE * ROW:,} "
-            "belong; copy CIFAR-10 again"
+            f"{path.parent.name}/{path.name} has {raw.size:,} bytes, not "
+            f"{IMAGES_PER_FILE * ROW:,}; copy CIFAR-10 again"
         )
     rows = raw.reshape(IMAGES_PER_FILE, ROW)
     return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].astype(np.int64)
@@ -50,8 +50,8 @@ def load(folder: Path) -> Dataset:
     layout = find(folder)
     if layout is None:
         raise DataError(
-            f"CIFAR-10 is not in {folder} (looked for {BINARY} and {PYTHON}); set RGKIT_DATA to the "
-            "folder that holds one of them, or download it with: rgkit data get cifar10"
+            f"CIFAR-10 is not in {folder} (looked for {BINARY} and {PYTHON}); set RGKIT_DATA "
+            "to the folder that holds one of them, or download it with: rgkit data get cifar10"
         )
     if layout.name == BINARY:
         parts = [_read_binary(layout / name) for name in TRAIN]

@@ -33,27 +33,29 @@ def _stem(channels: int) -> nn.Conv2d:
 def _resnet(
     blocks: list[int], classes: int, block: Any = resnet.BasicBlock, **kw: Any
 ) -> nn.Module:
-    net = resnet.ResNet(block, blocks, num_classes=classes, **kw)
+    net: nn.Module = resnet.ResNet(block, blocks, num_classes=classes, **kw)
     net.conv1 = _stem(64)
     net.maxpool = nn.Identity()
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     return net
 
 
-def _resnet8(width: int, classes: int) -> nn.Module:
-    def stage(inside: int, out: int) -> nn.Module:
-        if inside == out:
-            return resnet.BasicBlock(inside, out)
-        shortcut = nn.Sequential(resnet.conv1x1(inside, out, 2), nn.BatchNorm2d(out))
-        return resnet.BasicBlock(inside, out, stride=2, downsample=shortcut)
+def _stage(inside: int, out: int) -> Any:
+    """One basic block, which halves the image where it widens."""
+    if inside == out:
+        return resnet.BasicBlock(inside, out)
+    shortcut = nn.Sequential(resnet.conv1x1(inside, out, 2), nn.BatchNorm2d(out))
+    return resnet.BasicBlock(inside, out, stride=2, downsample=shortcut)
 
+
+def _resnet8(width: int, classes: int) -> nn.Module:
     net = nn.Sequential(
         _stem(width),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
-        stage(width, width),
-        stage(width, 2 * width),
-        stage(2 * width, 4 * width),
+        _stage(width, width),
+        _stage(width, 2 * width),
+        _stage(2 * width, 4 * width),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(4 * width, classes),
@@ -64,14 +66,16 @@ def _resnet8(width: int, classes: int) -> nn.Module:
     return net
 
 
-def _mobilenetv2(classes: int) -> nn.Module:
-    net = mobilenetv2.MobileNetV2(classes, inverted_residual_setting=MOBILENET_STAGES, dropout=0.0)
+def _mobilenetv2(classes: int) -> Any:
+    net: Any = mobilenetv2.MobileNetV2(
+        classes, inverted_residual_setting=MOBILENET_STAGES, dropout=0.0
+    )
     net.features[0][0].stride = (1, 1)
     return net
 
 
-def _densenet121(classes: int) -> nn.Module:
-    net = densenet.DenseNet(num_classes=classes)
+def _densenet121(classes: int) -> Any:
+    net: Any = densenet.DenseNet(num_classes=classes)
     net.features.conv0 = _stem(64)
     nn.init.kaiming_normal_(net.features.conv0.weight)
     net.features.pool0 = nn.Identity()
@@ -115,7 +119,9 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
                 block = resnet.Bottleneck
                 return _resnet([3, 4, 6, 3], classes, block, groups=32, width_per_group=4)
             case "mobilenetv2":
-                return _mobilenetv2(classes)
+                found: nn.Module = _mobilenetv2(classes)
+                return found
             case "densenet121":
-                return _densenet121(classes)
+                found = _densenet121(classes)
+                return found
         raise NotImplementedError(f"{spec} has a name but no builder")

@@ -1,0 +1,241 @@
+"""The command line: thin. Exit status 2 for wrong use, 1 for failure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rgkit.config import ConfigError
+from rgkit.notebook import UsageError
+from rgkit.profiles import NAMES as PROFILES
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
+
+
+def _notebooks(pattern: str) -> list[Path]:
+    from rgkit.book import book_notebooks
+
+    every = book_notebooks()
+    found = [path for path in every if pattern in path.stem]
+    if not found:
+        names = ", ".join(path.stem for path in every)
+        raise UsageError(f"--only {pattern!r} fits no notebook; there are: {names}")
+    return found
+
+
+def plan(args: argparse.Namespace) -> int:
+    """List the runs of every notebook: recorded, missing, and what the missing will cost."""
+    from rgkit.execute import Estimator
+    from rgkit.notebook import grid
+    from rgkit.store import Store
+
+    store = Store()
+    rows: list[dict[str, Any]] = []
+    estimate = Estimator(store)
+    for path in _notebooks(args.only):
+        found = grid(path, {"profile": args.profile})
+        configs = {store.path(cell.config): cell.config for cell in found}
+        missing = [c for file, c in configs.items() if not file.is_file()]
+        costs = [estimate.seconds(c) for c in missing]
+        known = None if None in costs else sum(c for c in costs if c is not None)
+        rows.append(
+            {
+                "notebook": path.stem,
+                "profile": found.profile,
+                "runs": len(configs),
+                "recorded": len(configs) - len(missing),
+                "missing": len(missing),
+                "seconds": known,
+                "keys_missing": [store.path(c).stem for c in missing],
+            }
+        )
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    print(f"{'notebook':<28}{'profile':<12}{'runs':>6}{'recorded':>10}{'missing':>9}  one core/GPU")
+    for row in rows:
+        cost = _time(row["seconds"]) if row["missing"] else "—"
+        print(
+            f"{row['notebook']:<28}{row['profile']:<12}{row['runs']:>6}{row['recorded']:>10}"
+            f"{row['missing']:>9}  {cost}"
+        )
+    return 0
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    for word in words:
+        if "=" not in word:
+            raise UsageError(f"-p {word!r} given; it is name=value, such as -p profile=quick")
+    return dict(word.split("=", 1) for word in words)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Execute one notebook with checked parameters, or train the missing runs of the plan."""
+    if args.plan == (args.notebook is not None):
+        raise UsageError("give either a notebook or --plan")
+    return _run_plan(args) if args.plan else _run_notebook(args)
+
+
+def _run_notebook(args: argparse.Namespace) -> int:
+    from rgkit.book import execute, page_of
+    from rgkit.notebook import check_parameters, parameters
+
+    path = Path(args.notebook)
+    if args.help_notebook:
+        for p in parameters(path).values():
+            print(f"{p.name}: {p.kind} = {p.default!r}  {p.help}")
+        return 0
+    values = check_parameters(path, _pairs(args.parameter))
+    output = Path(args.output or Path("_build", "runs", path.name))
+    message = execute(path, output, values, page_of(path))
+    print(f"FAILED {path}: {message}" if message else output, file=sys.stderr if message else None)
+    return 1 if message else 0
+
+
+def _run_plan(args: argparse.Namespace) -> int:
+    from rgkit.execute import run_missing
+    from rgkit.notebook import grid
+    from rgkit.store import Store
+
+    cells = [c for path in _notebooks(args.only) for c in grid(path, {"profile": args.profile})]
+    # Whole paired blocks first: every arm of seed 0, then of seed 1, so that whatever is finished
+    # can be compared.
+    cells.sort(key=lambda cell: cell.labels.get("seed", 0))
+    store, configs = Store(), [cell.config for cell in cells]
+    before = {store.path(c) for c in configs if store.path(c).is_file()}
+    run_missing(configs, store, device=args.device, jobs=args.jobs, time_limit=args.time_limit)
+    after = {store.path(c) for c in configs if store.path(c).is_file()}
+    left = len({store.path(c) for c in configs}) - len(after)
+    print(f"{len(before)} were recorded, {len(after - before)} trained now, {left} still missing")
+    return 0
+
+
+def book(args: argparse.Namespace) -> int:
+    """Execute what changed and build the HTML."""
+    from rgkit.book import build
+
+    return build(Path(args.output), args.profile, args.jobs)
+
+
+def readme(args: argparse.Namespace) -> int:
+    """Write the findings and the picture of the built book into README.md."""
+    from rgkit.readme import update
+
+    return update(Path(args.output), check=args.check)
+
+
+def data(args: argparse.Namespace) -> int:
+    """List the data sets, or fetch one."""
+    from rgkit import data as datasets
+    from rgkit.data import cifar
+    from rgkit.spec import nearest
+
+    if args.action == "list":
+        for name in datasets.NAMES:
+            where = "embedded" if name in datasets.EMBEDDED else str(datasets.root())
+            here = "here" if datasets.available(name) else "not here"
+            print(f"{name:<10}{datasets.FINGERPRINTS[name]:<18}{here:<10}{where}")
+        return 0
+    if args.name != "cifar10":
+        hint = nearest(str(args.name), ["cifar10"])
+        raise UsageError(f"rgkit data get {args.name}: nothing to fetch under that name{hint}")
+    if not datasets.available("cifar10"):
+        cifar.download(datasets.root())
+    print(f"cifar10: {len(datasets.load('cifar10').train_labels):,} images in {datasets.root()}")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check that notebooks keep the grammar and are committed without outputs."""
+    from rgkit.book import ROOT
+    from rgkit.notebook import problems
+
+    paths = [Path(p) for p in args.notebooks] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    paths = [p for p in paths if ".ipynb_checkpoints" not in p.parts]
+    found = [line for path in paths for line in problems(path)]
+    print("\n".join(found) or f"{len(paths)} notebooks keep the grammar")
+    return 1 if found else 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Say what this machine has: versions, device, data, records."""
+    import platform
+
+    import torch
+
+    from rgkit._torchvision import import_torchvision
+    from rgkit.execute import device_name
+    from rgkit.store import Store
+
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")
+    print(f"torchvision {import_torchvision().__version__}")
+    print(f"device: {device_name()}")
+    print(f"records: {sum(1 for _ in Store())} in {Store().root}")
+    return data(argparse.Namespace(action="list"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(prog="rgkit", description="Measure three training tricks.")
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, function: Any) -> argparse.ArgumentParser:
+        words = (function.__doc__ or "").strip()
+        one = verbs.add_parser(name, help=words, description=words)
+        one.set_defaults(function=function)
+        return one
+
+    p = verb("plan", plan)
+    p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])
+    p.add_argument("--only", default="", metavar="PATTERN", help="notebooks with this in the name")
+    p.add_argument("--json", action="store_true", help="for programs")
+    p = verb("run", run)
+    p.add_argument("notebook", nargs="?", help="a notebook, executed with papermill")
+    p.add_argument("-p", "--parameter", action="append", default=[], metavar="name=value")
+    p.add_argument("-o", "--output", help="the executed copy (default: _build/runs/)")
+    p.add_argument("--help-notebook", action="store_true", help="list the notebook's parameters")
+    p.add_argument("--plan", action="store_true", help="train the missing runs of all notebooks")
+    p.add_argument("--profile", default="quick", choices=PROFILES, help="with --plan")
+    p.add_argument("--only", default="", metavar="PATTERN", help="with --plan")
+    p.add_argument("--time-limit", type=float, metavar="S", help="with --plan: start no run after")
+    p.add_argument("--jobs", type=int, help="with --plan: runs at the same time")
+    p.add_argument("--device", default="auto", help="with --plan: auto, cpu, cuda, cuda:N")
+    p = verb("book", book)
+    p.add_argument("--output", default="_build")
+    p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])
+    p.add_argument("--jobs", type=int, default=2)
+    p = verb("readme", readme)
+    p.add_argument("--output", default="_build")
+    p.add_argument("--check", action="store_true", help="only say whether README.md is up to date")
+    p = verb("data", data)
+    p.add_argument("action", choices=["list", "get"])
+    p.add_argument("name", nargs="?")
+    p = verb("check", check)
+    p.add_argument("notebooks", nargs="*")
+    verb("doctor", doctor)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; wrong use is one line on stderr and exit status 2."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.function(args))
+    except (UsageError, ConfigError) as error:
+        print(f"rgkit: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"rgkit: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The book's figures: one function each, one colour per arm everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rgkit.execute import Results
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers say the same again.
+COLORS = {
+    "plain": "#4c4c4c",
+    "constant 1/2": "#0072b2",
+    "RG": "#d55e00",
+    "half rate, twice decay": "#009e73",
+    "half rate, twice decay, batch 96": "#cc79a7",
+}
+MARKERS = {
+    "plain": "o",
+    "constant 1/2": "s",
+    "RG": "D",
+    "half rate, twice decay": "^",
+    "half rate, twice decay, batch 96": "v",
+}
+
+
+def use_style() -> None:
+    """Set fonts, sizes and the sharp inline format; called by every figure."""
+    sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False})
+    try:
+        from IPython.core.getipython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("retina")  # type: ignore[no-untyped-call]
+
+
+Panel = tuple[Axes, str, pd.DataFrame]
+
+
+def _panels(
+    frame: pd.DataFrame, panels: str, rows: str | None, height: float
+) -> tuple[Figure, list[Panel]]:
+    """Lay out a panel for each value of an axis, and a row for each value of another."""
+    use_style()
+    across, down = _each(frame, panels), _each(frame, rows) if rows else [None]
+    size = (max(3.0 * len(across), 5.5), height * len(down))
+    figure, axes = plt.subplots(
+        len(down), len(across), figsize=size, sharex=True, sharey="row", squeeze=False
+    )
+    found = []
+    for line, upper in zip(axes, down, strict=True):
+        for ax, value in zip(line, across, strict=True):
+            part = frame[frame[panels] == value]
+            title = _title(panels, value)
+            if rows:
+                part = part[part[rows] == upper]
+                title = f"{_title(rows, upper)}, {title}"
+            ax.set_title(title)
+            found.append((ax, title, part))
+    return figure, found
+
+
+def _stamp(figure: Figure, results: Results) -> Figure:
+    """Mark a figure that is no result as such."""
+    if results.grid.profile == "smoke":
+        figure.text(0.5, 0.5, "smoke test: no result", rotation=25, fontsize=26, alpha=0.35,
+                    ha="center", va="center", color="#b00000")  # fmt: skip
+    return figure
+
+
+def _arms(frame: pd.DataFrame) -> list[str]:
+    present = set(frame["arm"].unique())
+    return [arm for arm in COLORS if arm in present]
+
+
+def _title(axis: str, value: object) -> str:
+    words = {"discarded": "never decayed (as the code did)", "poly": "poly (as the paper says)"}
+    return words.get(str(value), str(value)) if axis == "schedule" else f"{axis} {value}"
+
+
+def _each(frame: pd.DataFrame, axis: str) -> list[object]:
+    return list(dict.fromkeys(frame[axis]))
+
+
+def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
+    """Name the axes at the outer panels only."""
+    for ax, _, _ in panels:
+        place = ax.get_subplotspec()
+        if place is not None and place.is_first_col():
+            ax.set_ylabel(y)
+        if place is not None and place.is_last_row():
+            ax.set_xlabel(x)
+
+
+def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> Figure:
+    """Draw test accuracy against epochs, a panel per value of an axis.
+
+    Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
+    """
+    figure, parts = _panels(results.epochs, panels, rows, height=3.0)
+    for ax, _, frame in parts:
+        for arm in _arms(frame):
+            runs = frame[frame["arm"] == arm]
+            for _, run in runs.groupby("seed"):
+                ax.plot(run["epoch"], run["test_accuracy"], color=COLORS[arm], lw=0.7, alpha=0.4)
+            mean = runs.groupby("epoch")["test_accuracy"].mean()
+            ax.plot(mean.index, mean, color=COLORS[arm], lw=2.2, marker=MARKERS[arm], ms=4,
+                    label=arm)  # fmt: skip
+    _label_edges(figure, parts, "epoch", "test accuracy, %")
+    parts[-1][0].legend(loc="lower right", fontsize=8)
+    return _stamp(figure, results)
+
+
+def final_accuracy(results: Results, panels: str, rows: str | None = None) -> Figure:
+    """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
+    figure, parts = _panels(results.runs, panels, rows, height=2.7)
+    arms = _arms(results.runs)
+    for ax, _, frame in parts:
+        for place, arm in enumerate(arms):
+            runs = frame[frame["arm"] == arm]
+            spread = place + np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [place]
+            look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "ms": 6}
+            ax.plot(spread, runs["final"], linestyle="none", **look)
+            ax.plot(spread, runs["best"], linestyle="none", **look, fillstyle="none", alpha=0.7)
+            ax.hlines(runs["final"].mean(), place - 0.3, place + 0.3, color=COLORS[arm], lw=2)
+        short = [arm.replace(", ", ",\n").replace("constant ", "constant\n") for arm in arms]
+        ax.set_xticks(range(len(arms)), short, fontsize=8)
+        ax.set_xlim(-0.6, len(arms) - 0.4)
+    _label_edges(figure, parts, "", "test accuracy, %")
+    return _stamp(figure, results)
+
+
+def differences(
+    tables: Mapping[str, pd.DataFrame], results: Results, delta: float, unit: str = "points"
+) -> Figure:
+    """Draw paired differences with 95 % intervals, a row a cell, beside the band of ±delta."""
+    use_style()
+    rows = [(name, cell, row) for name, t in tables.items() for cell, row in t.iterrows()]
+    figure, ax = plt.subplots(figsize=(7, 0.36 * len(rows) + 1.1))
+    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
+    ax.axvline(0, color="black", lw=0.8)
+    # "RG − plain, poly" is drawn in the colour of what it is compared with.
+    arms = {name: name.split(" − ")[1].split(", ")[0] for name in tables}
+    for place, (name, cell, row) in enumerate(rows):
+        color, whole = COLORS.get(arms[name], "#4c4c4c"), cell == "all"
+        ax.plot([row["low"], row["high"]], [place] * 2, color=color, lw=3.5 if whole else 1.8)
+        ax.plot(row["difference"], place, color=color, ms=8 if whole else 6,
+                marker=MARKERS.get(arms[name], "o"))  # fmt: skip
+    ax.set_yticks(range(len(rows)), [f"{name}: {cell}" for name, cell, _ in rows])
+    ax.invert_yaxis()
+    # A cell of few, noisy seeds may have an interval far wider than everything else.
+    edge = max(1.0, 1.6 * max(abs(row["difference"]) for _, _, row in rows), 4 * delta)
+    widest = max(abs(v) for _, _, row in rows for v in (row["low"], row["high"]))
+    ax.set_xlim(-min(edge, widest) * 1.05, min(edge, widest) * 1.05)
+    ax.set_xlabel(f"difference of final test accuracy, {unit}")
+    ax.legend(loc="best", fontsize=8)
+    ax.grid(axis="y", visible=False)
+    return _stamp(figure, results)
+
+
+def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figure:
+    """Draw the norm of the weights over the epochs, which sets the effective learning rate."""
+    figure, parts = _panels(results.epochs, panels, rows, height=2.5)
+    for ax, _, frame in parts:
+        for arm in _arms(frame):
+            mean = frame[frame["arm"] == arm].groupby("epoch")["weight_norm"].mean()
+            ax.plot(mean.index, mean, color=COLORS[arm], marker=MARKERS[arm], ms=4, label=arm)
+    _label_edges(figure, parts, "epoch", "norm of the weights")
+    parts[0][0].legend(fontsize=8)
+    return _stamp(figure, results)
+
+
+def step_ratios(table: pd.DataFrame, results: Results) -> Figure:
+    """Draw the time of RG against plain, pair by pair, beside plain against plain."""
+    use_style()
+    models = _each(table, "model")
+    figure, axes = plt.subplots(1, len(models), figsize=(max(3.4 * len(models), 5), 3),
+                                squeeze=False)  # fmt: skip
+    for ax, model in zip(axes[0], models, strict=True):
+        frame = table[table["model"] == model]
+        for place, (what, color) in enumerate(
+            {"plain again / plain": COLORS["plain"], "RG / plain": COLORS["RG"]}.items()
+        ):
+            values = 100 * (frame.loc[frame["what"] == what, "ratio"] - 1)
+            jitter = place + np.linspace(-0.2, 0.2, len(values))
+            ax.plot(jitter, values, ".", color=color, alpha=0.6)
+            ax.hlines(values.mean(), place - 0.3, place + 0.3, color=color, lw=2.5)
+        ax.axhspan(-1, 1, color="#999999", alpha=0.25, lw=0)
+        ax.set_xticks([0, 1], ["plain again\n/ plain", "RG\n/ plain"])
+        ax.set_xlim(-0.6, 1.6)
+        ax.set_title(str(model))
+    axes[0][0].set_ylabel("extra time of a step, %")
+    return _stamp(figure, results)

@@ -1,0 +1,43 @@
+"""Keep the findings in README.md what the records say: nobody types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from rgkit.book import ROOT, book_notebooks, page_of
+from rgkit.scorecard import answer, rows
+
+BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"
+PICTURE = Path("book", "_static", "headline.png")
+
+
+def found(output: Path) -> str:
+    """Return the findings of a built book as README Markdown."""
+    executed = {}
+    for path in book_notebooks():
+        page = page_of(path)
+        executed[page] = json.loads((output / "executed" / f"{page}.ipynb").read_text())
+    text = answer(rows(executed))
+    # The book links pages by their place in it; a README reader wants the notebook.
+    return re.sub(r"\]\(/([^)]+)\)", r"](\1.ipynb)", text)
+
+
+def update(output: Path, check: bool = False) -> int:
+    """Write the findings between the marks of README.md; with `check`, only compare them."""
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    fresh = f"{head}{BEGIN}\n{found(output)}{END}{tail}"
+    if check:
+        if fresh != text:
+            print("README.md: its findings are not those of the built book; run: rgkit readme",
+                  file=sys.stderr)  # fmt: skip
+        return int(fresh != text)
+    readme.write_text(fresh)
+    picture = output / "source" / "book" / "_generated" / "headline.png"
+    (ROOT / PICTURE).write_bytes(picture.read_bytes())
+    return 0

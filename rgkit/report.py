@@ -1,0 +1,215 @@
+"""What a notebook says: numbers for the prose, verdict boxes, provenance lines.
+
+Everything is stored in the executed notebook's own outputs, where the book finds it: a verdict is
+an output with a MIME type of its own beside the HTML box that people see.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rgkit.config import Grid
+from rgkit.execute import Results
+from rgkit.spec import nearest
+from rgkit.stats import UNMEASURED, VERDICTS
+
+VERDICT_MIME = "application/vnd.rgkit.verdict+json"
+SOURCE_MIME = "application/vnd.rgkit.provenance+json"
+BOOK = Path(__file__).resolve().parents[1] / "book"
+LEDGERS = (BOOK / "claims.yml", BOOK / "predictions.yml")
+
+PROFILE_WORDS = {
+    "smoke": "A smoke test on embedded data: it shows that every line runs. "
+    "**None of the numbers on this page is a result.**",
+    "quick": "Profile *quick*: a small network, few epochs.",
+    "short": "Profile *short*: the paper's network and data, 30 epochs.",
+    "paper": "Profile *paper*: the paper's own setting.",
+    "simulation": "Simulated in this notebook; nothing is trained.",
+}
+
+
+@cache
+def ledger() -> dict[str, dict[str, Any]]:
+    """Return every claim of the three papers, then our predictions, by id.
+
+    Each has its paper ("predictions" for ours) under "paper".
+
+    >>> ledger()["rg-cost"]["says"]
+    'no extra cost'
+    """
+    import yaml
+
+    papers: dict[str, list[dict[str, Any]]] = {}
+    for path in LEDGERS:
+        papers |= yaml.safe_load(path.read_text())
+    return {
+        claim["id"]: claim | {"paper": paper}
+        for paper, claims in papers.items()
+        for claim in claims
+    }
+
+
+def _display(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    from IPython.display import display
+
+    display(bundle, raw=True, metadata=metadata or {})  # type: ignore[no-untyped-call]
+
+
+def glue(**values: float | str) -> None:
+    """Store numbers for the prose, which inserts them as {glue:text}`name:.2f`.
+
+    The outputs have the form that MyST-NB's own `glue` gives them; nothing is shown in their place.
+
+    >>> glue(gap=0.25)  # doctest: +SKIP
+    """
+    prefix = "application/papermill.record/"
+    for name, value in values.items():
+        text = repr(value if isinstance(value, str) else float(value))
+        about = {"scrapbook": {"name": name, "mime_prefix": prefix}}
+        _display({f"{prefix}text/plain": text}, about)
+
+
+def describe(grid: Grid) -> str:
+    """Return in words which runs a grid holds and what their numbers are worth (Markdown).
+
+    >>> from rgkit.profiles import no_runs
+    >>> describe(no_runs("best"))
+    'Simulated in this notebook; nothing is trained.'
+    """
+    words = [PROFILE_WORDS[grid.profile]]
+    if len(grid):
+        values = {
+            axis: list(
+                dict.fromkeys(str(cell.labels[axis]) for cell in grid if axis in cell.labels)
+            )
+            for axis in grid.axes
+        }
+        crossed = " × ".join(f"{axis} {{{', '.join(v)}}}" for axis, v in values.items() if v)
+        words.append(f"{len(grid)} runs: {crossed}.")
+        shared = grid[0].config.as_dict()
+        if shared["task"] == "classification":
+            images = f"{shared['images']:,} images of" if shared["images"] else "all of"
+            words.append(
+                f"{shared['model']} on {images} {shared['data']}, {shared['epochs']} epochs, "
+                f"batch {shared['batch']}, {shared['precision']}."
+            )
+    if grid.note:
+        words.append(f"({grid.note})")
+    return " ".join(words)
+
+
+def banner(grid: Grid) -> None:
+    """Show the words of `describe`, in a box that warns where the numbers are no result."""
+    from IPython.display import Markdown, display
+
+    kind = "warning" if grid.profile == "smoke" or "embedded" in grid.note else "note"
+    # The directive is for the book; JupyterLab shows it as a fenced block that reads as well.
+    display(Markdown(f":::{{{kind}}}\n{describe(grid)}\n:::"))  # type: ignore[no-untyped-call]
+
+
+def _plain(interval: tuple[float, float] | None, unit: str) -> str:
+    return "—" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}] {unit}"
+
+
+def conclude(
+    claim: str,
+    *,
+    verdict: str,
+    measured: str,
+    profile: str,
+    interval: tuple[float, float] | None = None,
+    detectable: float | None = None,
+    seeds: int = 0,
+    unit: str = "points",
+) -> None:
+    """Show the verdict box of a claim and hand the verdict to the scorecard.
+
+    Parameters
+    ----------
+    claim : str
+        An id of the ledger.
+    verdict : str
+        One of `rgkit.stats.VERDICTS`; a smoke test always says "not measured".
+    measured : str
+        One sentence, made from measured numbers.
+    profile : str
+        ``grid.profile``.
+    interval, detectable : 95 % interval and smallest detectable effect, in `unit`
+    seeds : int
+
+    Raises ValueError for an unknown claim or verdict, naming the nearest right one.
+    """
+    claims = ledger()
+    if claim not in claims:
+        raise ValueError(f"unknown claim {claim!r}{nearest(claim, list(claims))}")
+    if verdict not in VERDICTS:
+        raise ValueError(f"verdict={verdict!r} given{nearest(verdict, list(VERDICTS))}")
+    if profile == "smoke":
+        verdict, measured, interval, detectable = UNMEASURED, "smoke test only", None, None
+    entry = {
+        "claim": claim,
+        "verdict": verdict,
+        "measured": measured,
+        "interval": interval,
+        "detectable": detectable,
+        "profile": profile,
+        "seeds": seeds,
+        "unit": unit,
+    }
+    says = claims[claim]["says"] if "says" in claims[claim] else claims[claim].get("decide", "")
+    rows = {
+        (
+            "The theory says" if claims[claim]["paper"] == "predictions" else "The paper said"
+        ): f"{says} ({claims[claim]['where']}, <code>{claim}</code>)",
+        "We measured": html.escape(measured),
+        "95 % interval": _plain(interval, unit),
+        "Smallest detectable effect": "—" if detectable is None else f"{detectable:.2f} {unit}",
+        "Verdict": f"<strong>{verdict}</strong>",
+    }
+    body = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
+    kind = verdict.split()[0].replace("not", "unmeasured")
+    box = f'<div class="verdict verdict-{kind}"><table>{body}</table></div>'
+    text = f"{claim}: {verdict}. {measured} {_plain(interval, unit)}"
+    _display({"text/html": box, "text/plain": text, VERDICT_MIME: entry})
+
+
+def provenance(what: Results | Grid, records_url: str = "../../results") -> None:
+    """Show where a page's numbers come from, and hand it to the status page."""
+    records = what.records if isinstance(what, Results) else ()
+    grid = what.grid if isinstance(what, Results) else what
+    notebook = os.environ.get("RGKIT_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "notebook")
+    facts = {
+        "notebook": notebook,
+        "parameters": json.loads(os.environ.get("RGKIT_PARAMETERS", "{}")),
+        "profile": grid.profile,
+        "runs": len(records),
+        "seconds": round(sum(r.source["seconds"] for r in records)),
+        "devices": sorted({r.source["device"] for r in records}),
+        "commits": sorted({r.source["commit"] for r in records}),
+        "dates": sorted({r.source["date"] for r in records}),
+    }
+    given = ", ".join(f"{k}={v}" for k, v in facts["parameters"].items()) or "as committed"
+    words = [f"{Path(notebook).stem}: profile {grid.profile}, parameters {given}"]
+    if records:
+        words.append(f"{len(records)} records, {facts['seconds'] / 60:.0f} minutes of training")
+        words.append(f"on {', '.join(facts['devices'])}")
+        words.append(f"{' to '.join(dict.fromkeys((facts['dates'][0], facts['dates'][-1])))}")
+        words.append(f"commit {', '.join(facts['commits'])}")
+    kept = [] if grid.profile == "smoke" else records
+    links = " ".join(
+        f'<a href="{records_url}/{r.config.task}/{r.key}.json">{r.key[:8]}</a>' for r in kept
+    )
+    more = f"<details><summary>the records</summary>{links}</details>" if links else ""
+    line = html.escape("; ".join(words))
+    _display(
+        {
+            "text/html": f'<p class="provenance">{line}</p>{more}',
+            "text/plain": "; ".join(words),
+            SOURCE_MIME: facts,
+        }
+    )

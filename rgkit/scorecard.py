@@ -1,0 +1,165 @@
+"""The pages that nobody types: scorecard, status, and the answer on the start page."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rgkit.report import SOURCE_MIME, VERDICT_MIME, ledger
+from rgkit.stats import UNMEASURED, VERDICTS
+
+PAPERS = {
+    "random-gradient": "Random Gradient",
+    "loss-decay": "Loss Decay",
+    "calibrated-sgd": "Calibrated SGD",
+    "predictions": "Our predictions",
+}
+Row = dict[str, Any]
+
+
+def outputs(notebook: Mapping[str, Any], mime: str, tag: str | None = None) -> Iterator[Any]:
+    """Yield every output of one MIME type in an executed notebook (of cells with a tag)."""
+    for cell in notebook["cells"]:
+        if tag is None or tag in cell["metadata"].get("tags", []):
+            for output in cell.get("outputs", []):
+                if mime in output.get("data", {}):
+                    yield output["data"][mime]
+
+
+def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """Return one row for every claim of the ledger, in its order.
+
+    Parameters
+    ----------
+    executed : executed notebooks by their path from the repository's root, without suffix
+    """
+    found: dict[str, Row] = {}
+    for page, notebook in executed.items():
+        for entry in outputs(notebook, VERDICT_MIME):
+            found[entry["claim"]] = entry | {"page": page}
+    table = []
+    for claim, facts in ledger().items():
+        entry = found.get(claim, {"verdict": UNMEASURED, "measured": "not yet measured"})
+        says = facts.get("says") or "prints numbers: " + facts.get("setting", "")
+        table.append(
+            {
+                "claim": claim,
+                "paper": facts["paper"],
+                "where": facts["where"],
+                "says": says,
+                "verdict": entry["verdict"],
+                "measured": entry["measured"],
+                "interval": entry.get("interval"),
+                "detectable": entry.get("detectable"),
+                "unit": entry.get("unit", ""),
+                "profile": entry.get("profile", ""),
+                "seeds": entry.get("seeds", 0),
+                "page": entry.get("page", ""),
+            }
+        )
+    return table
+
+
+def counts(table: Iterable[Row]) -> str:
+    """Return the verdicts counted, in words, the measured ones first."""
+    number = Counter(row["verdict"] for row in table)
+    return ", ".join(f"{number[v]} {v}" for v in VERDICTS if number[v])
+
+
+def _cell(text: object) -> str:
+    return html.escape(str(text))
+
+
+def as_html(table: list[Row], up: str = "../") -> str:
+    """Return the scorecard as an HTML table with its filter buttons."""
+    lines = ['<div class="scorecard-filters">']
+    for kind, values in (("verdict", VERDICTS), ("paper", tuple(PAPERS))):
+        options = "".join(
+            f'<button type="button" data-filter="{kind}" data-value="{_cell(v)}">'
+            f"{_cell(PAPERS.get(v, v))}</button>"
+            for v in values
+            if any(row[kind] == v for row in table)
+        )
+        lines.append(f'<span class="scorecard-group">{options}</span>')
+    heads = ("claim", "the paper says", "verdict", "we measured", "95 % interval", "detectable")
+    lines.append(
+        '</div><div class="scorecard-scroll"><table class="scorecard dataframe"><thead><tr>'
+    )
+    lines += [f"<th>{h}</th>" for h in (*heads, "profile, seeds")]
+    lines.append("</tr></thead><tbody>")
+    for row in table:
+        name = f"<code>{row['claim']}</code><br>{PAPERS[row['paper']]}, {_cell(row['where'])}"
+        link = f'<a href="{up}{row["page"]}.html">{name}</a>' if row["page"] else name
+        low_high, unit = row["interval"], _cell(row["unit"])
+        interval = f"[{low_high[0]:+.2f}, {low_high[1]:+.2f}] {unit}" if low_high else "—"
+        smallest = "—" if row["detectable"] is None else f"{row['detectable']:.2f} {unit}"
+        made = f"{row['profile']}, {row['seeds']}" if row["profile"] else "—"
+        kind = row["verdict"].split()[0].replace("not", "unmeasured")
+        values = (link, _cell(row["says"]), f'<span class="badge-{kind}">{row["verdict"]}</span>')
+        values += (_cell(row["measured"]), interval, smallest, _cell(made))
+        data = f'data-verdict="{_cell(row["verdict"])}" data-paper="{row["paper"]}"'
+        lines.append(f"<tr {data}>" + "".join(f"<td>{v}</td>" for v in values) + "</tr>")
+    return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def as_csv(table: list[Row]) -> str:
+    """Return the scorecard as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def status(executed: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
+    """Return the status page's table (Markdown): where each notebook's numbers come from."""
+    lines = [
+        "| notebook | profile | runs | training | device | measured | commit | executed in |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for page, notebook in executed.items():
+        facts = next(outputs(notebook, SOURCE_MIME), None)
+        name = Path(page).name
+        if page in failed or facts is None:
+            lines.append(f"| [{name}](/{page}) | **failed**: {failed.get(page, '')} | | | | | | |")
+            continue
+        seconds = notebook["metadata"].get("papermill", {}).get("duration") or 0.0
+        values = (
+            f"[{name}](/{page})",
+            facts["profile"],
+            facts["runs"],
+            f"{facts['seconds'] / 60:.0f} min" if facts["runs"] else "—",
+            ", ".join(facts["devices"]) or "—",
+            ", ".join(dict.fromkeys(facts["dates"][:1] + facts["dates"][-1:])) or "—",
+            ", ".join(facts["commits"]) or "—",
+            f"{seconds:.0f} s",
+        )
+        lines.append("| " + " | ".join(map(str, values)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def answer(table: list[Row]) -> str:
+    """Return what the book has found so far (Markdown): counts, then each measured claim."""
+    measured = [row for row in table if row["verdict"] != UNMEASURED]
+    ours = [row for row in table if row["paper"] == "predictions"]
+    papers = [row for row in table if row["paper"] != "predictions"]
+    lines = [
+        f"Of {len(papers)} claims in the three papers: **{counts(papers)}**. "
+        f"Of our own {len(ours)} predictions: **{counts(ours)}**.",
+        "",
+    ]
+    for row in measured:
+        text = row["measured"].rstrip(".")
+        lines.append(f"- [{row['claim']}](/{row['page']}): *{row['verdict']}*. {text}.")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(table: list[Row]) -> str:
+    """Return the scorecard as JSON."""
+    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,248 @@
+"""Paired differences, intervals, detectable effects, equivalence, and verdicts in fixed words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+EQUIVALENT, INCONCLUSIVE = "equivalent within Δ", "inconclusive"
+UNMEASURED = "not measured"
+VERDICTS = (SUPPORTED, CONTRADICTED, EQUIVALENT, INCONCLUSIVE, UNMEASURED)
+
+# Fixed before any run was looked at, in percent points.
+DELTA_ACCURACY, DELTA_MIOU = 0.3, 1.0
+DELTA_COST = 1.0  # percent of a step
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean paired difference with what its interval needs.
+
+    Attributes
+    ----------
+    mean, standard_error : in the unit of the values
+    df : degrees of freedom of Student's t
+    pairs : how many paired differences it is made of
+    """
+
+    mean: float
+    standard_error: float
+    df: float
+    pairs: int
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided confidence interval; infinite where one pair allows none.
+
+        >>> low, high = difference([1.0, 2.0, 3.0]).interval()
+        >>> round(low, 3), round(high, 3)
+        (-0.484, 4.484)
+        """
+        if self.df < 1:
+            return -math.inf, math.inf
+        half = float(stats.t.ppf(0.5 + level / 2, self.df)) * self.standard_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that a two-sided 5 % test would find 4 times out of 5."""
+        if self.df < 1:
+            return math.inf
+        return self.standard_error * detectable_ratio(self.df)
+
+    def p_equivalent(self, delta: float) -> float:
+        """Return the p-value of two one-sided tests against a difference of ``delta`` or more."""
+        if self.df < 1:
+            return 1.0
+        if self.standard_error == 0:
+            return 0.0 if abs(self.mean) < delta else 1.0
+        t = (delta - abs(self.mean)) / self.standard_error
+        return float(stats.t.sf(t, self.df))
+
+    def verdict(self, delta: float) -> str:
+        """Judge the claim "the difference is positive" by the rule of `judge`."""
+        return judge(*self.interval(), delta, self.interval(0.9))
+
+
+def detectable_ratio(df: float, power: float = 0.8, level: float = 0.05) -> float:
+    """Return the detectable difference in standard errors, by the noncentral t distribution.
+
+    >>> round(detectable_ratio(1e6), 3), round(detectable_ratio(4), 2)
+    (2.802, 4.0)
+    """
+    critical = stats.t.ppf(1 - level / 2, df)
+
+    def short_of(ratio: float) -> float:
+        return float(stats.nct.sf(critical, df, ratio)) - power
+
+    return float(optimize.brentq(short_of, 0.0, 4 * critical + 10))
+
+
+def difference(values: Sequence[float] | np.ndarray) -> Difference:
+    """Return the mean of paired differences [pairs] with its standard error.
+
+    Raises ValueError if there is no pair.
+    """
+    d = np.asarray(values, float)
+    if d.size == 0:
+        raise ValueError("no paired differences given; both arms need runs with the same seeds")
+    error = float(d.std(ddof=1) / math.sqrt(d.size)) if d.size > 1 else math.inf
+    return Difference(float(d.mean()), error, float(d.size - 1), int(d.size))
+
+
+def pool(parts: Sequence[Difference]) -> Difference:
+    """Return the mean over cells that each have their own spread (Welch and Satterthwaite).
+
+    Every cell counts the same, whatever its number of seeds.
+    """
+    if not parts:
+        raise ValueError("no cells given to pool")
+    errors = np.array([p.standard_error for p in parts]) / len(parts)
+    error, total = math.sqrt(float((errors**2).sum())), sum(p.pairs for p in parts)
+    mean = float(np.mean([p.mean for p in parts]))
+    if not math.isfinite(error):
+        return Difference(mean, error, 0.0, total)
+    weight = float(sum(e**4 / p.df for e, p in zip(errors, parts, strict=True)))
+    df = error**4 / weight if weight > 0 else float(sum(p.df for p in parts))
+    return Difference(mean, error, df, total)
+
+
+def judge(
+    low: float,
+    high: float,
+    delta: float | None = None,
+    inner: tuple[float, float] | None = None,
+) -> str:
+    """Judge the claim "the quantity is positive" from its interval, in fixed words.
+
+    In this order: *equivalent within Δ* if the inner interval (90 %, as two one-sided tests at
+    5 % want it; the same interval if none is given) lies inside ±delta; *supported* if the
+    interval lies above zero; *contradicted* if below; otherwise *inconclusive*.
+
+    >>> judge(0.2, 0.9, 0.3), judge(-0.1, 0.2, 0.3), judge(-2, 1, 0.3)
+    ('supported', 'equivalent within Δ', 'inconclusive')
+    """
+    if delta is not None:
+        inside = inner or (low, high)
+        if -delta < inside[0] and inside[1] < delta:
+            return EQUIVALENT
+    if low > 0:
+        return SUPPORTED
+    return CONTRADICTED if high < 0 else INCONCLUSIVE
+
+
+def judge_equal(low: float, high: float, delta: float) -> str:
+    """Judge the claim "the quantity is zero, give or take delta" from its interval.
+
+    *supported* if the interval lies inside ±delta, *contradicted* if it lies outside,
+    otherwise *inconclusive*.
+
+    >>> judge_equal(-0.1, 0.2, 1.0), judge_equal(2, 3, 1.0), judge_equal(0.5, 1.5, 1.0)
+    ('supported', 'contradicted', 'inconclusive')
+    """
+    if -delta < low and high < delta:
+        return SUPPORTED
+    return CONTRADICTED if low > delta or high < -delta else INCONCLUSIVE
+
+
+def paired(
+    runs: pd.DataFrame,
+    a: str,
+    b: str,
+    *,
+    by: Sequence[str] = (),
+    value: str = "final",
+    delta: float = DELTA_ACCURACY,
+) -> pd.DataFrame:
+    """Compare two arms seed by seed, cell by cell.
+
+    Parameters
+    ----------
+    runs : DataFrame with columns ``arm``, ``seed``, `value` and those of `by`
+    a, b : names of arms; the difference is a - b
+    by : columns that make the cells; the last row, "all", pools them
+
+    Returns
+    -------
+    DataFrame, a row a cell: difference, low and high (95 %), detectable, pairs, p_equivalent,
+    verdict on "a is better than b"
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"arm": ["x"] * 3 + ["y"] * 3, "seed": [0, 1, 2] * 2,
+    ...                      "final": [90.0, 91, 92, 89, 90, 91.5]})
+    >>> paired(runs, "x", "y").loc["all", "difference"].round(3)
+    0.833
+    """
+    known = sorted(runs["arm"].unique())
+    for arm in (a, b):
+        if arm not in known:
+            raise ValueError(f"arm {arm!r} is not in the results; there are: {', '.join(known)}")
+    table = runs[runs["arm"].isin([a, b])].dropna(subset=[value])
+    wide = table.pivot_table(index=[*by, "seed"], columns="arm", values=value, dropna=False)
+    gaps = (wide[a] - wide[b]).dropna()
+    cells: dict[str, Difference] = {}
+    if by:
+        for place, group in gaps.groupby(level=list(by)):
+            # pandas gives a tuple for a list of levels, whatever its length; its stubs do not say.
+            names: Any = place
+            cells[" · ".join(map(str, names))] = difference(group.to_numpy())
+    cells["all"] = pool(list(cells.values())) if cells else difference(gaps.to_numpy())
+    rows = {}
+    for label, d in cells.items():
+        low, high = d.interval()
+        rows[label] = {
+            "difference": d.mean,
+            "low": low,
+            "high": high,
+            "detectable": d.detectable,
+            "pairs": d.pairs,
+            "p_equivalent": d.p_equivalent(delta),
+            "verdict": d.verdict(delta),
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = " · ".join(by)
+    return frame
+
+
+def runs_needed(spread: float, delta: float) -> int:
+    """Return runs per arm, unpaired, to find `delta` (two-sided 5 %, power 80 %, normal).
+
+    >>> runs_needed(0.15, 0.3), runs_needed(0.20, 0.3), runs_needed(0.20, 0.1)
+    (4, 7, 63)
+    """
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    return math.ceil(2 * (float(z) * spread / delta) ** 2)
+
+
+def selection_bias(epochs: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Return final, best and best - final test accuracy of each run (prediction 10)."""
+    grouped = epochs.groupby(list(labels))["test_accuracy"]
+    table = pd.DataFrame({"final": grouped.last(), "best": grouped.max()})
+    table["bias"] = table["best"] - table["final"]
+    return table.reset_index()
+
+
+def epochs_to(
+    epochs: pd.DataFrame, labels: Sequence[str], targets: Sequence[float]
+) -> pd.DataFrame:
+    """Return for each run the first epoch at or above each accuracy, a row a run and target.
+
+    A run that never gets there has ``epochs`` infinite, and ``restricted`` one more than the
+    length of the runs: the restricted-mean convention, in which it counts as late, not as missing.
+    """
+    parts = []
+    horizon = int(epochs["epoch"].max()) + 1
+    every = epochs.groupby(list(labels)).size().index
+    for target in targets:
+        reached = epochs[epochs["test_accuracy"] >= target]
+        first = reached.groupby(list(labels))["epoch"].min().astype(float).reindex(every)
+        part = pd.DataFrame({"epochs": first.fillna(np.inf), "restricted": first.fillna(horizon)})
+        parts.append(part.assign(target=target).reset_index())
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,72 @@
+"""The networks: sizes, parameter counts, and that one seed is one network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rgkit.models.classification import build
+from rgkit.models.names import Model
+from rgkit.spec import registry
+
+# Counted from the architectures: ResNet-34 as the issue states it, the others by their papers'
+# layer tables in CIFAR form (DenseNet keeps torchvision's batch norm after the stem).
+COUNTS = {
+    "resnet8(16)": 78_042,
+    "resnet18": 11_173_962,
+    "resnet34": 21_282_122,
+    "resnext50": 22_992_714,
+    "mobilenetv2": 2_236_682,
+    "densenet121": 6_956_426,
+}
+
+
+def test_every_named_network_is_tested_here():
+    assert {name.partition("(")[0] for name in COUNTS} == set(registry(Model))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_and_shapes(name):
+    net = build(name, classes=10)
+    assert sum(p.numel() for p in net.parameters()) == COUNTS[name]
+    net.eval()
+    with torch.no_grad():
+        assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_resnet8_parameters_by_hand():
+    w, classes = 16, 10
+    convs = 27 * w  # stem
+    convs += 2 * 9 * w * w  # stage 1
+    convs += 9 * w * 2 * w + 9 * (2 * w) ** 2 + w * 2 * w  # stage 2 with its shortcut
+    convs += 9 * 2 * w * 4 * w + 9 * (4 * w) ** 2 + 2 * w * 4 * w  # stage 3
+    norms = 2 * (w + 2 * w + 3 * 2 * w + 3 * 4 * w)
+    assert COUNTS["resnet8(16)"] == convs + norms + 4 * w * classes + classes
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "densenet121"])
+def test_no_early_downsampling_of_a_32_pixel_image(name):
+    sizes = []
+    net = build(name).eval()
+    stem = next(m for m in net.modules() if isinstance(m, torch.nn.Conv2d))
+    stem.register_forward_hook(lambda m, i, o: sizes.append(o.shape[-1]))
+    with torch.no_grad():
+        net(torch.zeros(1, 3, 32, 32))
+    assert sizes == [32]
+    assert stem.kernel_size == (3, 3)
+
+
+def test_a_seed_is_a_network_and_leaves_the_global_state_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    a, b, c = build("resnet8(4)", seed=1), build("resnet8(4)", seed=1), build("resnet8(4)", seed=2)
+    assert torch.equal(torch.rand(2), expected)
+    same = [torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(next(a.parameters()), next(c.parameters()))
+
+
+def test_unknown_network():
+    with pytest.raises(ValueError, match="unknown model 'resnet35'; did you mean 'resnet34'"):
+        build("resnet35")
