@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "config": ["ARMS", "Classification", "Grid", "StepTiming"],
+    "config": ["Classification", "StepTiming"],
     "execute": ["Results", "collect", "run"],
+    "grid": ["ARMS", "Grid"],
     "profiles": ["classification", "no_runs", "step_timing"],
     "timing": ["step_ratios"],
     "report": ["banner", "conclude", "glue", "provenance"],

@@ -33,8 +33,8 @@ def _notebooks(pattern: str) -> list[Path]:
 
 def plan(args: argparse.Namespace) -> int:
     """List the runs of every notebook: recorded, missing, and what the missing will cost."""
-    from rgkit.execute import Estimator
     from rgkit.notebook import grid
+    from rgkit.runner import Estimator
     from rgkit.store import Store
 
     store = Store()
@@ -101,8 +101,8 @@ def _run_notebook(args: argparse.Namespace) -> int:
 
 
 def _run_plan(args: argparse.Namespace) -> int:
-    from rgkit.execute import run_missing
     from rgkit.notebook import grid
+    from rgkit.runner import run_missing
     from rgkit.store import Store
 
     cells = [c for path in _notebooks(args.only) for c in grid(path, {"profile": args.profile})]
@@ -172,7 +172,7 @@ def doctor(args: argparse.Namespace) -> int:
     import torch
 
     from rgkit._torchvision import import_torchvision
-    from rgkit.execute import device_name
+    from rgkit.perform import device_name
     from rgkit.store import Store
 
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")

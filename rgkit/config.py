@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from rgkit import schedules, weights
@@ -199,74 +198,3 @@ def from_dict(settings: Mapping[str, Any]) -> Config:
     if task not in KINDS:
         raise ConfigError(f"task={task!r} given{nearest(str(task), list(KINDS))}")
     return KINDS[task](**rest)
-
-
-# Arms: what is compared. Each maps a plain config to the changes that make the arm.
-ARMS: dict[str, Callable[[Classification], dict[str, Any]]] = {
-    "plain": lambda c: {},
-    "RG": lambda c: {"weight": "uniform(0, 1)"},
-    "constant 1/2": lambda c: {"weight": "constant(0.5)"},
-    "half rate, twice decay": lambda c: {"lr": c.lr / 2, "weight_decay": 2 * c.weight_decay},
-    "half rate, twice decay, batch 96": lambda c: {
-        "lr": c.lr / 2,
-        "weight_decay": 2 * c.weight_decay,
-        "batch": c.batch * 3 // 4,
-    },
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid: the labels that tell it from the others, and its config."""
-
-    labels: Mapping[str, Any]
-    config: Config
-
-
-@dataclass(frozen=True)
-class Grid(Sequence[Cell]):
-    """The runs of a notebook, as plain data."""
-
-    cells: tuple[Cell, ...] = ()
-    profile: str = "none"
-    note: str = ""
-    axes: tuple[str, ...] = field(default=())
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def __getitem__(self, at: Any) -> Any:
-        return self.cells[at]
-
-    def __iter__(self) -> Iterator[Cell]:
-        return iter(self.cells)
-
-    def __add__(self, other: Grid) -> Grid:
-        """Join two grids of one profile; a config that is in both is trained once."""
-        return dataclasses.replace(self, cells=self.cells + other.cells)
-
-
-def cross(base: Config, axes: Mapping[str, Iterable[Any]]) -> tuple[Cell, ...]:
-    """Cross the axes over a base config; the last axis varies fastest.
-
-    The axis ``arm`` takes names of `ARMS`, applied last, so that "half rate" halves the learning
-    rate of its cell; every other axis is a setting of the config.
-
-    >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
-    >>> len(cells), cells[3].labels, cells[3].config.weight
-    (6, {'arm': 'RG', 'seed': 0}, 'uniform(0, 1)')
-    """
-    lists = {name: list(values) for name, values in axes.items()}
-    for arm in lists.get("arm", []):
-        if arm not in ARMS:
-            raise ConfigError(f"arm={arm!r} given{nearest(str(arm), list(ARMS))}")
-    cells = []
-    for values in itertools.product(*lists.values()):
-        labels = dict(zip(lists, values, strict=True))
-        config = base.replace(**{k: v for k, v in labels.items() if k != "arm"})
-        if "arm" in labels:
-            if not isinstance(config, Classification):
-                raise ConfigError(f"the axis 'arm' is for classification, not for {base.task}")
-            config = config.replace(**ARMS[labels["arm"]](config))
-        cells.append(Cell(labels, config))
-    return tuple(cells)

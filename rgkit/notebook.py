@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rgkit.config import Grid
+from rgkit.grid import Grid
 from rgkit.spec import nearest
 
 MAX_CODE_LINES, MAX_PARAMETER_LINES = 10, 12

@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rgkit.execute import Results
 
@@ -54,7 +55,7 @@ def _panels(
     """Lay out a panel for each value of an axis, and a row for each value of another."""
     use_style()
     across, down = _each(frame, panels), _each(frame, rows) if rows else [None]
-    size = (max(3.0 * len(across), 5.5), height * len(down))
+    size = (max(2.6 * len(across), 7.6), height * len(down))
     figure, axes = plt.subplots(
         len(down), len(across), figsize=size, sharex=True, sharey="row", squeeze=False
     )
@@ -65,8 +66,8 @@ def _panels(
             title = _title(panels, value)
             if rows:
                 part = part[part[rows] == upper]
-                title = f"{_title(rows, upper)}, {title}"
-            ax.set_title(title)
+                title = f"{title}, {_title(rows, upper)}"
+            ax.set_title(title, fontsize=10)
             found.append((ax, title, part))
     return figure, found
 
@@ -85,7 +86,7 @@ def _arms(frame: pd.DataFrame) -> list[str]:
 
 
 def _title(axis: str, value: object) -> str:
-    words = {"discarded": "never decayed (as the code did)", "poly": "poly (as the paper says)"}
+    words = {"discarded": "never decayed", "poly": "poly"}
     return words.get(str(value), str(value)) if axis == "schedule" else f"{axis} {value}"
 
 
@@ -117,6 +118,7 @@ def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> F
             mean = runs.groupby("epoch")["test_accuracy"].mean()
             ax.plot(mean.index, mean, color=COLORS[arm], lw=2.2, marker=MARKERS[arm], ms=4,
                     label=arm)  # fmt: skip
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(figure, parts, "epoch", "test accuracy, %")
     parts[-1][0].legend(loc="lower right", fontsize=8)
     return _stamp(figure, results)
@@ -176,6 +178,7 @@ def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figu
         for arm in _arms(frame):
             mean = frame[frame["arm"] == arm].groupby("epoch")["weight_norm"].mean()
             ax.plot(mean.index, mean, color=COLORS[arm], marker=MARKERS[arm], ms=4, label=arm)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(figure, parts, "epoch", "norm of the weights")
     parts[0][0].legend(fontsize=8)
     return _stamp(figure, results)

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from rgkit import data
-from rgkit.config import Cell, Classification, Config, ConfigError, Grid, StepTiming, cross
+from rgkit.config import Classification, Config, ConfigError, StepTiming
+from rgkit.grid import Cell, Grid, cross
 from rgkit.spec import nearest
 from rgkit.store import Store
 

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rgkit.config import Grid
 from rgkit.execute import Results
+from rgkit.grid import Grid
 from rgkit.spec import nearest
 from rgkit.stats import UNMEASURED, VERDICTS
 

@@ -7,9 +7,11 @@ import multiprocessing
 
 import pytest
 
-from rgkit.config import ARMS, Classification, ConfigError, StepTiming, cross, from_dict
-from rgkit.execute import collect, run, run_missing
+from rgkit.config import Classification, ConfigError, StepTiming, from_dict
+from rgkit.execute import collect, run
+from rgkit.grid import ARMS, Grid, cross
 from rgkit.profiles import classification, no_runs, step_timing
+from rgkit.runner import run_missing
 from rgkit.store import Record, Store, StoreError, fingerprint_of, source
 
 TINY = Classification(
@@ -143,8 +145,6 @@ def test_several_writers_lose_nothing(tmp_path):
 
 def test_run_trains_what_is_missing_and_loads_the_rest(tmp_path, capsys):
     store = Store(tmp_path)
-    from rgkit.config import Grid
-
     grid = Grid(cross(TINY, {"arm": ["plain", "RG"], "seed": [0, 1]}), "quick", "", ("arm", "seed"))
     first = run(grid, device="cpu", jobs=1, store=store)
     assert "4 runs: 0 from records, 4 trained now" in capsys.readouterr().out
@@ -173,8 +173,6 @@ def test_a_time_limit_starts_nothing_new(tmp_path):
 
 
 def test_a_diverged_run_counts_with_the_accuracy_of_guessing(tmp_path):
-    from rgkit.config import Grid
-
     wild = TINY.replace(lr=1e30, weight_decay=0.5, epochs=2)
     grid = Grid(cross(wild, {"arm": ["plain"], "seed": [0]}), "quick")
     row = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False).runs.iloc[0]
@@ -182,8 +180,6 @@ def test_a_diverged_run_counts_with_the_accuracy_of_guessing(tmp_path):
 
 
 def test_a_missing_run_is_missing(tmp_path):
-    from rgkit.config import Grid
-
     grid = Grid(cross(TINY, {"arm": ["plain"], "seed": [0]}), "quick")
     assert collect(grid, Store(tmp_path)).runs["status"].tolist() == ["missing"]
 

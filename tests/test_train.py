@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from rgkit import data as datasets
-from rgkit.config import ARMS, Classification
+from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
+from rgkit.grid import ARMS
 from rgkit.models.classification import build
 from rgkit.schedules import schedule
 from rgkit.streams import stream

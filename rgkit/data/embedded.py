@@ -24,4 +24,4 @@ def scene_classes() -> Dataset:
     """Rendered scenes, 32x32, labelled by their main shape: 5,000 train, 1,000 test."""
     train, test = scenes(5000, split="train"), scenes(1000, split="test")
     parts = (train.images, train.labels, test.images, test.labels)
-    return Dataset("scenes", *parts, mean=(0.5,) * 3, std=(0.25,) * 3, padding=4)
+    return Dataset("scenes", *parts, mean=(0.5,) * 3, std=(0.295,) * 3, padding=4)

@@ -1,0 +1,42 @@
+# One verb per audience; `make` alone lists them. Everything lives in .venv and _build.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help book test lint clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+book: $(STAMP) ## execute the notebooks and build the book: _build/html/index.html
+	@$(BIN)/rgkit book
+
+# Two tests at a time, those of the built book in one process so that it is built once.
+test: $(STAMP) ## all tests, those in a browser included where Chromium is installed
+	@$(BIN)/pytest -q -n 2 --dist loadgroup
+
+lint: $(STAMP) ## ruff, mypy, and notebooks committed without outputs
+	@$(BIN)/ruff check -q
+	@$(BIN)/ruff format --check -q
+	@$(BIN)/mypy
+	@$(BIN)/rgkit check
+
+clean: ## remove what was built; the environment and the records stay
+	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache
+
+# The environment is made again when the ranges or the pins change.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    found=$$($(PYTHON) --version 2>/dev/null || echo "not there"); \
+	    echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$found." \
+	         "Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' ($$($(PYTHON) --version)) has no venv module;" \
+	         "on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing into $(VENV), about two minutes the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

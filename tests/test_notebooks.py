@@ -1,0 +1,226 @@
+"""Notebooks, plan and command line: the grammar, refused parameters, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import papermill
+import pytest
+
+from rgkit import book, notebook, report, scorecard
+from rgkit.cli import main
+from rgkit.stats import VERDICTS
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+FIG5 = ROOT / "notebooks" / "random-gradient" / "rg-fig5-resnet34.ipynb"
+by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def write(path: Path, *cells: tuple[str, str]) -> Path:
+    """A notebook of code cells, each a tag (or "") and a source."""
+    made = [
+        {
+            "cell_type": "code", "id": f"c{i}", "source": source, "outputs": [],
+            "metadata": {"tags": [tag] if tag else []}, "execution_count": None,
+        }
+        for i, (tag, source) in enumerate(cells)
+    ]  # fmt: skip
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    text = {"cells": made, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(text))
+    return path
+
+
+PARAMETERS = ("parameters", 'profile: str = "best"  # how much\ncount: int = 3')
+GRID = ("grid", "import rgkit\n\ngrid = rgkit.no_runs(profile)")
+
+
+def test_there_are_notebooks_and_all_are_in_the_book():
+    assert len(NOTEBOOKS) >= 4
+    assert set(book.book_notebooks()) == set(NOTEBOOKS)
+
+
+@by_name
+def test_grammar(path):
+    assert notebook.problems(path) == []
+
+
+@by_name
+def test_papermill_sees_the_same_parameters(path):
+    """Plain papermill must work too; it reads the cell line by line with its own rules."""
+    ours = notebook.parameters(path)
+    theirs = papermill.inspect_notebook(str(path))
+    assert list(theirs) == list(ours)
+    assert {n: p["inferred_type_name"] for n, p in theirs.items()} == {
+        n: p.kind for n, p in ours.items()
+    }
+    assert all(p.help for p in ours.values())
+
+
+@by_name
+def test_every_notebook_has_a_profile_a_verdict_and_a_provenance(path):
+    source = "\n".join(notebook.cells(path))
+    assert notebook.parameters(path)["profile"].default == "best"
+    assert "rgkit.conclude(" in source
+    assert notebook.cells(path)[-1].startswith("rgkit.provenance(")
+
+
+@pytest.mark.parametrize(
+    ("cell", "complaint"),
+    [
+        (("", "def f():\n    pass"), "defines something"),
+        (("", "f = lambda x: x"), "defines something"),
+        (("", "\n".join("x = 1" for _ in range(11))), "has 11 lines; 10 at most"),
+    ],
+)
+def test_broken_grammar_is_found(tmp_path, cell, complaint):
+    path = write(tmp_path / "n.ipynb", PARAMETERS, GRID, cell)
+    assert any(complaint in line for line in notebook.problems(path))
+
+
+def test_outputs_and_missing_cells_are_found(tmp_path):
+    path = write(tmp_path / "n.ipynb", PARAMETERS, GRID)
+    text = json.loads(path.read_text())
+    text["cells"][1]["execution_count"] = 4
+    path.write_text(json.dumps(text))
+    assert any("has outputs" in line for line in notebook.problems(path))
+    path = write(tmp_path / "m.ipynb", PARAMETERS)
+    assert any("0 cells tagged 'grid'" in line for line in notebook.problems(path))
+    assert main(["check", str(path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("epcohs=3", ["unknown parameter 'epcohs'", "there are:", "momenta"]),
+        ("shedule=poly", ["unknown parameter 'shedule'", "did you mean 'schedule'"]),
+        ("seeds=many", ["seeds='many' given", "it is a int", "such as 0"]),
+        ("momenta=0.9", ["momenta='0.9' given", "list[float]"]),
+        ("momenta=['x']", ["list[float]"]),
+        ("momenta=[1.5]", ["momentum=1.5 given", "from 0 up to below 1"]),
+        ("lr=true", ["it is a float"]),
+        ("profile=quik", ["profile='quik' given", "did you mean 'quick'"]),
+        ("schedule=polly", ["did you mean 'poly'"]),
+        ("novalue", ["it is name=value"]),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_a_kernel_starts(given, words, capsys, monkeypatch):
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("kernel"))
+    assert main(["run", str(FIG5), "-p", given]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words), said
+    assert said.count("\n") == 1
+
+
+def test_right_parameters_are_read_as_their_types():
+    values = notebook.check_parameters(
+        FIG5, {"seeds": "2", "momenta": "[0.5]", "lr": "1", "profile": "smoke", "schedule": "poly"}
+    )
+    assert values == {
+        "seeds": 2, "momenta": [0.5], "lr": 1, "profile": "smoke", "schedule": "poly",
+    }  # fmt: skip
+    assert len(notebook.grid(FIG5, values)) == 3 * 2
+
+
+def test_wrong_use_exits_with_2(capsys, tmp_path):
+    assert main(["run", str(tmp_path / "none.ipynb")]) == 2
+    assert "there is no such notebook" in capsys.readouterr().err
+    assert main(["run"]) == 2
+    assert main(["plan", "--only", "nothing-like-it"]) == 2
+    assert main(["data", "get", "cifar11"]) == 2
+    assert "did you mean 'cifar10'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["pln"])
+    assert caught.value.code == 2
+
+
+def test_help_notebook_lists_the_parameters(capsys):
+    assert main(["run", str(FIG5), "--help-notebook"]) == 0
+    assert "momenta: list[float] = [0.5, 0.9, 0.95]" in capsys.readouterr().out
+
+
+def test_a_failing_notebook_exits_with_1_and_names_the_cell(tmp_path, capfd):
+    path = write(tmp_path / "n.ipynb", PARAMETERS, GRID, ("", "1 / 0"))
+    assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb")]) == 1
+    assert "(`1 / 0`): ZeroDivisionError" in capfd.readouterr().err
+    assert "ZeroDivisionError" in (tmp_path / "out.ipynb").read_text()
+
+
+def test_parameters_reach_the_notebook_and_its_provenance(tmp_path):
+    path = write(
+        tmp_path / "n.ipynb", PARAMETERS, GRID, ("", "print(count + 1)\nrgkit.provenance(grid)")
+    )
+    out = tmp_path / "out.ipynb"
+    assert main(["run", str(path), "-p", "count=41", "-o", str(out)]) == 0
+    executed = json.loads(out.read_text())
+    assert "42\n" in out.read_text() or '"42' in out.read_text()
+    (facts,) = scorecard.outputs(executed, report.SOURCE_MIME)
+    assert facts["parameters"] == {"count": 41}
+
+
+def test_plan_knows_every_run_without_torch_or_a_kernel(capsys):
+    assert main(["plan", "--profile", "quick", "--json"]) == 0
+    rows = {row["notebook"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(rows) == {path.stem for path in NOTEBOOKS}
+    for row in rows.values():
+        assert (
+            row["runs"]
+            == row["recorded"] + row["missing"]
+            == row["recorded"] + len(row["keys_missing"])
+        )
+    assert main(["plan", "--profile", "paper"]) == 0
+    table = capsys.readouterr().out
+    assert "rg-fig5-resnet34" in table
+    code = "import rgkit.cli as c, sys; c.main(['plan', '--json']); print('torch' in sys.modules)"
+    words = [sys.executable, "-c", code]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert said.strip().endswith("False")
+
+
+def test_importing_rgkit_needs_neither_torch_nor_scipy():
+    code = "import rgkit, sys; print({'torch', 'scipy', 'matplotlib'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"
+
+
+def test_ledger_is_whole_and_scorecard_has_a_row_for_every_id():
+    import yaml
+
+    papers = yaml.safe_load((ROOT / "book" / "claims.yml").read_text())
+    ids = [claim["id"] for claims in papers.values() for claim in claims]
+    assert len(ids) == len(set(ids)) == 41
+    rows = scorecard.rows({})
+    assert [row["claim"] for row in rows if row["paper"] != "predictions"] == ids
+    assert {row["verdict"] for row in rows} == {"not measured"}
+    page = scorecard.as_html(rows)
+    assert all(f"<code>{claim}</code>" in page for claim in ids)
+    assert len(scorecard.as_csv(rows).splitlines()) == len(rows) + 1
+
+
+def test_verdicts_travel_in_outputs(monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "_display", lambda bundle, metadata=None: shown.append(bundle))
+    facts = {"measured": "a < b", "interval": (0.1, 0.2), "detectable": 0.05, "seeds": 5}
+    report.conclude("rg-cost", verdict="supported", profile="quick", **facts)
+    report.conclude("rg-adam", verdict="supported", profile="smoke", **facts)
+    cells = [{"metadata": {}, "outputs": [{"data": json.loads(json.dumps(b))}]} for b in shown]
+    rows = scorecard.rows({"notebooks/x/page": {"cells": cells}})
+    found = {row["claim"]: row for row in rows}
+    assert found["rg-cost"]["verdict"] == "supported"
+    assert found["rg-cost"]["page"] == "notebooks/x/page"
+    # A smoke test is never a result, whatever the notebook computed.
+    assert found["rg-adam"]["verdict"] == "not measured"
+    assert found["rg-adam"]["interval"] is None
+    assert "a &lt; b" in scorecard.as_html(rows)
+    assert "verdict-supported" in shown[0]["text/html"]
+    assert "no extra cost" in shown[0]["text/html"]
+    for verdict in VERDICTS:
+        report.conclude("rg-cost", verdict=verdict, profile="quick", measured="x")
+    with pytest.raises(ValueError, match="unknown claim 'rg-cots'; did you mean 'rg-cost'"):
+        report.conclude("rg-cots", verdict="supported", profile="quick", measured="x")
+    with pytest.raises(ValueError, match="verdict='support' given; did you mean 'supported'"):
+        report.conclude("rg-cost", verdict="support", profile="quick", measured="x")

@@ -1,0 +1,144 @@
+"""Statistics against SciPy, closed forms and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from rgkit import stats
+
+
+def test_interval_is_the_paired_t_test():
+    d = np.array([0.3, -0.1, 0.4, 0.2, 0.5])
+    ours = stats.difference(d)
+    reference = scipy_stats.ttest_1samp(d, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(ours.interval(), reference, rtol=1e-12)
+
+
+def test_pooled_cells_against_welch():
+    a, b = np.array([1.0, 2.0, 4.0, 3.5]), np.array([0.5, 0.1, 0.9])
+    pooled = stats.pool([stats.difference(a), stats.difference(-b)])
+    reference = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    # The mean of the two cells is half the difference of the two means.
+    np.testing.assert_allclose(pooled.interval(), np.array(reference) / 2, rtol=1e-12)
+    assert pooled.pairs == 7
+
+
+def test_one_pair_allows_no_interval():
+    alone = stats.difference([0.4])
+    assert alone.interval() == (-math.inf, math.inf)
+    assert alone.detectable == math.inf
+    assert alone.verdict(10.0) == stats.INCONCLUSIVE
+    assert stats.pool([alone, stats.difference([1.0, 2.0])]).interval()[1] == math.inf
+
+
+def test_intervals_cover_and_detectable_effects_are_found_at_the_promised_rate():
+    rng = np.random.default_rng(0)
+    n, trials = 5, 4000
+    noise = rng.standard_normal((trials, n))
+    # With one spread for all trials the true detectable effect is the ratio times sigma / sqrt(n).
+    effect = stats.detectable_ratio(n - 1) / math.sqrt(n)
+    low, high = zip(*(stats.difference(row + effect).interval() for row in noise), strict=True)
+    covered = np.mean((np.array(low) < effect) & (effect < np.array(high)))
+    found = np.mean((np.array(low) > 0) | (np.array(high) < 0))
+    assert covered == pytest.approx(0.95, abs=0.012)
+    assert found == pytest.approx(0.80, abs=0.02)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    d = np.array([0.05, -0.02, 0.1, 0.0, 0.04])
+    ours, delta = stats.difference(d), 0.3
+    p = max(
+        scipy_stats.ttest_1samp(d, -delta, alternative="greater").pvalue,
+        scipy_stats.ttest_1samp(d, delta, alternative="less").pvalue,
+    )
+    assert ours.p_equivalent(delta) == pytest.approx(p)
+    low, high = ours.interval(0.9)
+    assert (p < 0.05) == (-delta < low and high < delta)
+    assert ours.verdict(delta) == stats.EQUIVALENT
+
+
+def test_verdicts_in_their_order():
+    assert stats.judge(0.1, 0.2) == stats.SUPPORTED
+    assert stats.judge(-0.2, -0.1) == stats.CONTRADICTED
+    assert stats.judge(-0.2, 0.1) == stats.INCONCLUSIVE
+    assert stats.judge(0.1, 0.2, delta=0.3) == stats.EQUIVALENT  # real, and too small to matter
+    assert stats.judge(-0.4, 0.2, 0.3, inner=(-0.25, 0.15)) == stats.EQUIVALENT
+
+
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    rows = []
+    for momentum in (0.5, 0.9):
+        for seed in range(4):
+            shared = rng.normal(0, 5)  # seeds differ a lot; pairing takes it out
+            for arm, gain in (("plain", 0.0), ("RG", 1.0)):
+                final = 90 + shared + gain + rng.normal(0, 0.1)
+                rows.append({"momentum": momentum, "seed": seed, "arm": arm, "final": final})
+    return pd.DataFrame(rows)
+
+
+def test_paired_finds_what_pairing_leaves():
+    table = stats.paired(frame(), "RG", "plain", by=["momentum"])
+    assert list(table.index) == ["0.5", "0.9", "all"]
+    assert table.loc["all", "difference"] == pytest.approx(1.0, abs=0.15)
+    assert table.loc["all", "low"] > 0.7
+    assert table.loc["all", "pairs"] == 8
+    assert (table["verdict"] == stats.SUPPORTED).all()
+    swapped = stats.paired(frame().sample(frac=1, random_state=0), "plain", "RG", by=["momentum"])
+    np.testing.assert_allclose(swapped["difference"], -table["difference"])
+    assert swapped.loc["all", "verdict"] == stats.CONTRADICTED
+
+
+def test_unpaired_seeds_are_left_out_and_unknown_arms_named():
+    runs = frame()
+    runs = runs[~((runs["arm"] == "RG") & (runs["seed"] == 3))]
+    assert stats.paired(runs, "RG", "plain", by=["momentum"]).loc["all", "pairs"] == 6
+    with pytest.raises(ValueError, match="arm 'RGB' is not in the results; there are: RG, plain"):
+        stats.paired(runs, "RGB", "plain")
+
+
+def test_two_axes_make_cells():
+    both = pd.concat([frame().assign(schedule=s) for s in ("poly", "discarded")])
+    table = stats.paired(both, "RG", "plain", by=["schedule", "momentum"])
+    assert list(table.index)[:2] == ["discarded · 0.5", "discarded · 0.9"]
+
+
+def test_runs_needed_as_printed_in_the_predictions():
+    assert [stats.runs_needed(s, 0.3) for s in (0.15, 0.20)] == [4, 7]
+    assert [stats.runs_needed(s, 0.2) for s in (0.15, 0.20)] == [9, 16]
+    assert [stats.runs_needed(s, 0.1) for s in (0.15, 0.20)] == [36, 63]
+
+
+def curves() -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "seed": 0, "epoch": e + 1, "test_accuracy": a}
+        for arm, values in (("plain", [20, 45, 60]), ("RG", [10, 30, 35]))
+        for e, a in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing():
+    table = stats.epochs_to(curves(), ["arm", "seed"], [40, 60]).set_index(["arm", "target"])
+    assert table.loc[("plain", 40), "epochs"] == 2
+    assert table.loc[("plain", 60), "restricted"] == 3
+    assert table.loc[("RG", 40), "epochs"] == math.inf
+    assert table.loc[("RG", 40), "restricted"] == 4
+
+
+def test_selection_bias_is_best_minus_final():
+    noisy = curves().assign(test_accuracy=lambda f: f["test_accuracy"].where(f["epoch"] != 2, 70))
+    table = stats.selection_bias(noisy, ["arm", "seed"]).set_index("arm")
+    assert table.loc["plain", "bias"] == 10
+    assert table.loc["RG", "bias"] == 35
+
+
+def test_best_of_k_epochs_adds_what_the_predictions_say():
+    noise = np.random.default_rng(0).standard_normal((40_000, 20))
+    for k, expected in ((4, 1.03), (10, 1.54), (20, 1.87)):
+        assert noise[:, :k].max(1).mean() == pytest.approx(expected, abs=0.015)
