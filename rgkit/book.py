@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from rgkit import scorecard
-from rgkit.notebook import grid
+from rgkit.notebook import ROOT, grid
 from rgkit.report import LEDGERS
 from rgkit.store import Store
 
-ROOT = Path(__file__).resolve().parents[1]
 MATHJAX = "tex-svg-full.js"
 
 

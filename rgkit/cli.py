@@ -21,9 +21,9 @@ def _time(seconds: float | None) -> str:
 
 
 def _notebooks(pattern: str) -> list[Path]:
-    from rgkit.book import book_notebooks
+    from rgkit.notebook import find
 
-    every = book_notebooks()
+    every = find()
     found = [path for path in every if pattern in path.stem]
     if not found:
         names = ", ".join(path.stem for path in every)
@@ -155,11 +155,9 @@ def data(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Check that notebooks keep the grammar and are committed without outputs."""
-    from rgkit.book import ROOT
-    from rgkit.notebook import problems
+    from rgkit.notebook import find, problems
 
-    paths = [Path(p) for p in args.notebooks] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
-    paths = [p for p in paths if ".ipynb_checkpoints" not in p.parts]
+    paths = [Path(p) for p in args.notebooks] or find()
     found = [line for path in paths for line in problems(path)]
     print("\n".join(found) or f"{len(paths)} notebooks keep the grammar")
     return 1 if found else 0

@@ -24,6 +24,15 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def find() -> list[Path]:
+    """Return every notebook of the checkout, in the order of their paths."""
+    every = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    return [path for path in every if ".ipynb_checkpoints" not in path.parts]
+
+
 class UsageError(ValueError):
     """A wrong name, type or value given by the user; the command line exits with status 2."""
 

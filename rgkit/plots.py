@@ -163,8 +163,9 @@ def differences(
     ax.invert_yaxis()
     # A cell of few, noisy seeds may have an interval far wider than everything else.
     edge = max(1.0, 1.6 * max(abs(row["difference"]) for _, _, row in rows), 4 * delta)
-    widest = max(abs(v) for _, _, row in rows for v in (row["low"], row["high"]))
-    ax.set_xlim(-min(edge, widest) * 1.05, min(edge, widest) * 1.05)
+    low = min(-2 * delta, *(max(row["low"], -edge) for _, _, row in rows))
+    high = max(2 * delta, *(min(row["high"], edge) for _, _, row in rows))
+    ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     ax.set_xlabel(f"difference of final test accuracy, {unit}")
     ax.legend(loc="best", fontsize=8)
     ax.grid(axis="y", visible=False)

@@ -7,7 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from rgkit.book import ROOT, book_notebooks, page_of
+from rgkit.book import book_notebooks, page_of
+from rgkit.notebook import ROOT
 from rgkit.scorecard import answer, rows
 
 BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"

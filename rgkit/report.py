@@ -25,11 +25,17 @@ LEDGERS = (BOOK / "claims.yml", BOOK / "predictions.yml")
 
 PROFILE_WORDS = {
     "smoke": "A smoke test on embedded data: it shows that every line runs. "
-    "**None of the numbers on this page is a result.**",
-    "quick": "Profile *quick*: a small network, few epochs.",
-    "short": "Profile *short*: the paper's network and data, 30 epochs.",
-    "paper": "Profile *paper*: the paper's own setting.",
+    "None of the numbers on this page is a result.",
+    "quick": "Profile quick: a small network, few epochs.",
+    "short": "Profile short: the paper's network and data, 30 epochs.",
+    "paper": "Profile paper: the paper's own setting.",
     "simulation": "Simulated in this notebook; nothing is trained.",
+}
+
+# A verdict speaks of the setting that was measured; below the paper's own, the box says so.
+LIMITS = {
+    "quick": " in this small setting (profile quick): a direction, not the paper's scale",
+    "short": " in 30 epochs (profile short), not the paper's hundred",
 }
 
 
@@ -75,7 +81,7 @@ def glue(**values: float | str) -> None:
 
 
 def describe(grid: Grid) -> str:
-    """Return in words which runs a grid holds and what their numbers are worth (Markdown).
+    """Return in words which runs a grid holds and what their numbers are worth.
 
     >>> from rgkit.profiles import no_runs
     >>> describe(no_runs("best"))
@@ -105,11 +111,12 @@ def describe(grid: Grid) -> str:
 
 def banner(grid: Grid) -> None:
     """Show the words of `describe`, in a box that warns where the numbers are no result."""
-    from IPython.display import Markdown, display
-
     kind = "warning" if grid.profile == "smoke" or "embedded" in grid.note else "note"
-    # The directive is for the book; JupyterLab shows it as a fenced block that reads as well.
-    display(Markdown(f":::{{{kind}}}\n{describe(grid)}\n:::"))  # type: ignore[no-untyped-call]
+    words = html.escape(describe(grid))
+    # The classes are those of Sphinx's own boxes; JupyterLab shows plain paragraphs.
+    title = '<p class="admonition-title">What this page shows</p>'
+    box = f'<div class="admonition {kind}">{title}<p>{words}</p></div>'
+    _display({"text/html": box, "text/plain": describe(grid)})
 
 
 def _plain(interval: tuple[float, float] | None, unit: str) -> str:
@@ -169,7 +176,7 @@ def conclude(
         "We measured": html.escape(measured),
         "95 % interval": _plain(interval, unit),
         "Smallest detectable effect": "—" if detectable is None else f"{detectable:.2f} {unit}",
-        "Verdict": f"<strong>{verdict}</strong>",
+        "Verdict": f"<strong>{verdict}</strong>{LIMITS.get(profile, '')}",
     }
     body = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
     kind = verdict.split()[0].replace("not", "unmeasured")

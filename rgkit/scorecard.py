@@ -156,7 +156,8 @@ def answer(table: list[Row]) -> str:
     ]
     for row in measured:
         text = row["measured"].rstrip(".")
-        lines.append(f"- [{row['claim']}](/{row['page']}): *{row['verdict']}*. {text}.")
+        text, where = text[:1].upper() + text[1:], f" ({row['profile']})"
+        lines.append(f"- [{row['claim']}](/{row['page']}): *{row['verdict']}*{where}. {text}.")
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,28 @@ def test_plan_knows_every_run_without_torch_or_a_kernel(capsys):
     words = [sys.executable, "-c", code]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert said.strip().endswith("False")
+
+
+BARE = """
+import sys
+
+absent = "scipy sklearn yaml tqdm matplotlib seaborn IPython papermill nbformat"
+sys.modules.update(dict.fromkeys(absent.split()))  # None: importing it fails
+from rgkit.cli import main
+
+status = main(["plan", "--profile", "short"])
+status += main(["run", "--plan", "--profile", "smoke", "--only", "cost", "--device", "cpu"])
+print("status", status)
+"""
+
+
+def test_the_runner_needs_no_more_than_torch_numpy_and_pandas(tmp_path):
+    """A bare GPU machine without a network runs the plan from a copy of the repository."""
+    env = os.environ | {"RGKIT_RESULTS": str(tmp_path)}
+    words = [sys.executable, "-c", BARE]
+    said = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
+    assert said.stdout.strip().endswith("status 0"), said.stderr
+    assert len(list(tmp_path.rglob("*.json"))) == 1
 
 
 def test_importing_rgkit_needs_neither_torch_nor_scipy():
