@@ -21,7 +21,7 @@ return {
   formulas: document.querySelectorAll("article .math").length,
   rendered: document.querySelectorAll("article .math mjx-container svg").length,
   errors: document.querySelectorAll("mjx-merror, [data-mjx-error]").length,
-  raw: article.textContent.match(/\\\(|\\\[|\$\$|\\frac|\\eta/g) || [],
+  raw: article.textContent.match(/\\\(|\\\[|\$\$|\$[^$\n]+\$|\\(frac|eta|lambda)/g) || [],
 };
 """
 # Text whose contrast with its background is under 4.5 : 1 (WCAG AA), in the parts styled by us.
