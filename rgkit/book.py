@@ -64,6 +64,7 @@ def execute(path: Path, output: Path, parameters: Mapping[str, Any], page: str) 
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     output.parent.mkdir(parents=True, exist_ok=True)
     # The notebook's last cell says which notebook and parameters it was executed with.
@@ -78,6 +79,7 @@ def execute(path: Path, output: Path, parameters: Mapping[str, Any], page: str) 
             cwd=str(path.parent),
             progress_bar=False,
             shutdown_kernel="immediate",  # a graceful one costs a second and has nothing to save
+            config=Config(KernelManager={"transport_encryption": "auto"}),  # else kernels warn
         )
     except PapermillExecutionError as error:
         first = next((s for s in error.source.splitlines() if s.strip()), "")
@@ -133,7 +135,10 @@ def execute_all(
             for page, (path, _) in todo.items()
         }
         for done, (page, future) in enumerate(futures.items(), 1):
-            message = future.result()
+            try:
+                message = future.result()
+            except Exception as error:  # the kernel itself died or never came up
+                message = f"no cell: {type(error).__name__}: {error}"
             spent = time.monotonic() - started
             print(f"[{done}/{len(todo)}, {spent:.0f} s] {page}: {message or 'done'}", flush=True)
             if message:
@@ -169,7 +174,9 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
         _write(source / path.relative_to(ROOT), path.read_bytes(), kept)
     notebooks: dict[str, Any] = {}
     for page in pages:
-        text = (executed / f"{page}.ipynb").read_bytes()
+        made_copy = executed / f"{page}.ipynb"
+        # Where not even a kernel came up, the page shows the notebook as it was committed.
+        text = (made_copy if made_copy.is_file() else ROOT / f"{page}.ipynb").read_bytes()
         notebooks[page] = json.loads(text)
         _write(source / f"{page}.ipynb", text, kept)
     table = scorecard.rows(notebooks)
@@ -198,12 +205,18 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
             path.unlink()
 
 
-def html(source: Path, output: Path, quiet: bool = True) -> int:
-    """Run Jupyter Book over a staged source; warnings are errors; return its exit status."""
+def html(source: Path, output: Path) -> int:
+    """Run Jupyter Book over a staged source; warnings are errors; return its exit status.
+
+    What it prints is shown only where it failed.
+    """
     words = ["jupyter-book", "build", str(source), "--path-output", str(output.parent)]
     tool = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
-    flags = ["-W", "--keep-going", "-n", *(["-q"] if quiet else [])]
-    return subprocess.run([tool, *words[1:], *flags]).returncode
+    flags = ["-W", "--keep-going", "-n", "-q"]
+    done = subprocess.run([tool, *words[1:], *flags], capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+    return done.returncode
 
 
 def build(

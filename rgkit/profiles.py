@@ -21,6 +21,7 @@ from rgkit.spec import nearest
 from rgkit.store import Store
 
 NAMES = ("smoke", "quick", "short", "paper")
+SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
 SMOKE: dict[str, Any] = {
     "data": "digits",
     "images": 256,
@@ -73,7 +74,7 @@ def classification(
     profile : str
         One of smoke, quick, short, paper, or best.
     seeds : int
-        Paired seeds 0, 1, ...; 0 means 3 (and 2 at smoke).
+        Paired seeds 0, 1, ...; 0 means as many as `SEEDS` gives the profile.
     base : settings that hold in every profile, see `Classification`
     per_profile : settings that hold in one, on top
     axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``
@@ -90,8 +91,7 @@ def classification(
     def cells(name: str, changes: dict[str, Any]) -> tuple[Cell, ...]:
         own = (per_profile or {}).get(name, {})
         config = Classification().replace(**(changes | (base or {}) | own))
-        count = seeds or (2 if name == "smoke" else 3)
-        return cross(config, {**axes, "seed": range(count)})
+        return cross(config, {**axes, "seed": range(seeds or SEEDS[name])})
 
     options = {name: cells(name, changes) for name, changes in settings.items()}
     name, note = _pick(options, profile, store)

@@ -1,9 +1,14 @@
 """The whole book, built once for all tests that look at it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported, here and in the kernels of notebooks: nets this small lose time to a
+# second thread, and many times more where two test processes share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)
