@@ -14,9 +14,9 @@ help: ## list the verbs
 book: $(STAMP) ## execute the notebooks and build the book: _build/html/index.html
 	@$(BIN)/rgkit book
 
-# Two tests at a time, those of the built book in one process so that it is built once.
+# Two files of tests at a time; the book is built once for all of them.
 test: $(STAMP) ## all tests, those in a browser included where Chromium is installed
-	@$(BIN)/pytest -q -n 2 --dist loadgroup
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP) ## ruff, mypy, and notebooks committed without outputs
 	@$(BIN)/ruff check -q

@@ -54,6 +54,7 @@ def plan(args: argparse.Namespace) -> int:
                 "recorded": len(configs) - len(missing),
                 "missing": len(missing),
                 "seconds": known,
+                "note": found.note,
                 "keys_missing": [store.path(c).stem for c in missing],
             }
         )
@@ -67,6 +68,8 @@ def plan(args: argparse.Namespace) -> int:
             f"{row['notebook']:<28}{row['profile']:<12}{row['runs']:>6}{row['recorded']:>10}"
             f"{row['missing']:>9}  {cost}"
         )
+        if row["note"]:
+            print(f"  {row['note']}")
     return 0
 
 

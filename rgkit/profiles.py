@@ -98,7 +98,10 @@ def classification(
     chosen = options[name]
     if name == "quick" and not _recorded(chosen, store) and not data.available("cifar10"):
         chosen = cells(name, QUICK_EMBEDDED)
-        note = "CIFAR-10 is neither recorded for these parameters nor at hand: embedded digits"
+        note = (
+            "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10) "
+            "and not all of these runs are recorded"
+        )
     return Grid(chosen, name, note, (*axes, "seed"))
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from rgkit import book
 
-pytestmark = pytest.mark.xdist_group("book")
 ROOT = Path(__file__).resolve().parents[1]
 # Attributes with which a browser fetches something by itself; <a href> is not among them.
 LOADS = {

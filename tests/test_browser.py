@@ -7,7 +7,6 @@ from urllib.parse import urlparse
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("book")
 webdriver = pytest.importorskip("selenium.webdriver")
 PHONE, WIDE = 390, 1400
 THEMES = ("light", "dark")
