@@ -156,8 +156,9 @@ def answer(table: list[Row]) -> str:
     ]
     for row in measured:
         text = row["measured"].rstrip(".")
-        text, where = text[:1].upper() + text[1:], f" ({row['profile']})"
-        lines.append(f"- [{row['claim']}](/{row['page']}): *{row['verdict']}*{where}. {text}.")
+        text = text[:1].upper() + text[1:]
+        link = f"[{row['claim']}](/{row['page']})"
+        lines.append(f"- **{row['verdict']}** ({row['profile']}, {link}): “{row['says']}”. {text}.")
     return "\n".join(lines) + "\n"
 
 
