@@ -70,6 +70,8 @@ def execute(path: Path, output: Path, parameters: Mapping[str, Any], page: str) 
     # The notebook's last cell says which notebook and parameters it was executed with.
     os.environ["RGKIT_NOTEBOOK"] = page
     os.environ["RGKIT_PARAMETERS"] = json.dumps(dict(parameters))
+    # Runs use one thread anyway, and idle threads that wait in a loop slow down the other kernels.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         papermill.execute_notebook(
             str(path),

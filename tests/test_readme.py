@@ -6,15 +6,12 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 from rgkit import notebook, readme
 from rgkit.cli import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.xdist_group("book")
 def test_the_findings_in_the_readme_are_those_of_the_built_book(built):
     assert readme.update(built.executed.parent, check=True) == 0
     assert (ROOT / readme.PICTURE).is_file()
