@@ -91,7 +91,7 @@ def as_html(table: list[Row], up: str = "../") -> str:
     lines.append(
         '</div><div class="scorecard-scroll"><table class="scorecard dataframe"><thead><tr>'
     )
-    lines += [f"<th>{h}</th>" for h in (*heads, "profile, seeds")]
+    lines += [f"<th>{h}</th>" for h in (*heads, "profile, repeats")]
     lines.append("</tr></thead><tbody>")
     for row in table:
         name = f"<code>{row['claim']}</code><br>{PAPERS[row['paper']]}, {_cell(row['where'])}"
