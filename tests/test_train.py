@@ -207,6 +207,17 @@ def test_arms_of_one_seed_share_initial_weights_order_and_crops():
     assert abs(train(quiet.replace(seed=1), "cpu").epochs["train_loss"][0] - losses[0]) > 1e-6
 
 
+@pytest.mark.parametrize("extra", SGD, ids=str)
+def test_constant_half_is_half_the_rate_with_twice_the_decay_to_the_last_bit(extra):
+    """For SGD the two controls are one run: a factor of two is exact in floating point."""
+    base = SMALL.replace(weight_decay=1e-3, **extra)
+    half = train(base.replace(**ARMS["constant 1/2"](base)), "cpu").epochs
+    slow = train(base.replace(**ARMS["half rate, twice decay"](base)), "cpu").epochs
+    for name in ("train_loss", "test_loss", "test_accuracy", "weight_norm"):
+        assert half[name] == slow[name]
+    assert half["train_loss"] != train(base, "cpu").epochs["train_loss"]
+
+
 def test_logged_loss_is_unweighted():
     quiet = SMALL.replace(lr=1e-12, epochs=1, precision="float64", weight_decay=0.0)
     plain = train(quiet, "cpu").epochs["train_loss"]
