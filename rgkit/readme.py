@@ -40,5 +40,8 @@ def update(output: Path, check: bool = False) -> int:
         return int(fresh != text)
     readme.write_text(fresh)
     picture = output / "source" / "book" / "_generated" / "headline.png"
-    (ROOT / PICTURE).write_bytes(picture.read_bytes())
+    from PIL import Image  # comes with matplotlib
+
+    # A palette is enough for lines on white, and a fifth of the size in every later commit.
+    Image.open(picture).convert("RGB").quantize(128).save(ROOT / PICTURE, optimize=True)
     return 0

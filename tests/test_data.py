@@ -141,6 +141,23 @@ def test_real_cifar():
     assert abs(first - 2000).max() < 5 * (2000 * 0.9 * 0.6) ** 0.5
 
 
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, capsys):
+    from urllib.error import URLError
+
+    from rgkit._torchvision import import_torchvision
+    from rgkit.cli import main
+
+    def refuse(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    monkeypatch.setattr(import_torchvision().datasets, "CIFAR10", refuse)
+    assert main(["data", "get", "cifar10"]) == 1
+    said = capsys.readouterr().err
+    assert "could not be downloaded" in said
+    assert "set RGKIT_DATA" in said
+
+
 def test_unknown_data_set():
     with pytest.raises(DataError, match="unknown data set 'cifer10'; did you mean 'cifar10'"):
         datasets.load("cifer10")

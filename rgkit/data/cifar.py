@@ -67,4 +67,10 @@ def download(folder: Path) -> None:
     from rgkit._torchvision import import_torchvision
 
     folder.mkdir(parents=True, exist_ok=True)
-    import_torchvision().datasets.CIFAR10(str(folder), download=True)
+    try:
+        import_torchvision().datasets.CIFAR10(str(folder), download=True)
+    except OSError as error:  # urllib's errors are among these
+        raise DataError(
+            f"CIFAR-10 could not be downloaded to {folder} ({error}); without a network, copy "
+            f"{BINARY} or {PYTHON} from elsewhere and set RGKIT_DATA to the folder it lies in"
+        ) from error
