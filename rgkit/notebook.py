@@ -127,7 +127,7 @@ def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             value = value.strip("\"'")
         if not _fits(value, kind):
             raise UsageError(
-                f"{path.name}: parameter {name}={raw!r} given; it is a {kind}, "
+                f"{path.name}: parameter {name}={raw!r} given; it is of type {kind}, "
                 f"such as {known[name].default!r}"
             )
         values[name] = value

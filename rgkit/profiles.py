@@ -97,7 +97,7 @@ def classification(
     name, note = _pick(options, profile, store)
     chosen = options[name]
     if name == "quick" and not _recorded(chosen, store) and not data.available("cifar10"):
-        chosen = cells(name, QUICK_EMBEDDED)
+        chosen, name = cells(name, QUICK_EMBEDDED), "embedded"
         note = (
             "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10) "
             "and not all of these runs are recorded"

@@ -27,6 +27,7 @@ PROFILE_WORDS = {
     "smoke": "A smoke test on embedded data: it shows that every line runs. "
     "None of the numbers on this page is a result.",
     "quick": "Profile quick: a small network, few epochs.",
+    "embedded": "Profile quick, but on embedded data: nothing here was measured on CIFAR-10.",
     "short": "Profile short: the paper's network and data, 30 epochs.",
     "paper": "Profile paper: the paper's own setting.",
     "simulation": "Simulated in this notebook; nothing is trained.",
@@ -35,6 +36,7 @@ PROFILE_WORDS = {
 # A verdict speaks of the setting that was measured; below the paper's own, the box says so.
 LIMITS = {
     "quick": " in this small setting (profile quick): a direction, not the paper's scale",
+    "embedded": " on embedded digits, not on the paper's data",
     "short": " in 30 epochs (profile short), not the paper's hundred",
 }
 
@@ -111,7 +113,7 @@ def describe(grid: Grid) -> str:
 
 def banner(grid: Grid) -> None:
     """Show the words of `describe`, in a box that warns where the numbers are no result."""
-    kind = "warning" if grid.profile == "smoke" or "embedded" in grid.note else "note"
+    kind = "warning" if grid.profile in ("smoke", "embedded") else "note"
     words = html.escape(describe(grid))
     # The classes are those of Sphinx's own boxes; JupyterLab shows plain paragraphs.
     title = '<p class="admonition-title">What this page shows</p>'

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-STREAMS = {"init": 1, "order": 2, "augment": 3, "weight": 4, "subset": 5, "noise": 6}
+# Initial weights come from torch's own generator, seeded alone: see `rgkit.models.classification`.
+STREAMS = {"order": 2, "augment": 3, "weight": 4, "noise": 6}
 
 
 def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:

@@ -11,6 +11,7 @@ from rgkit.config import Classification, ConfigError, StepTiming, from_dict
 from rgkit.execute import collect, run
 from rgkit.grid import ARMS, Grid, cross
 from rgkit.profiles import classification, no_runs, step_timing
+from rgkit.report import describe
 from rgkit.runner import run_missing
 from rgkit.store import Record, Store, StoreError, fingerprint_of, source
 
@@ -200,7 +201,9 @@ def test_quick_without_cifar_falls_back_on_embedded_data_and_says_so(tmp_path, m
     monkeypatch.setattr("rgkit.data.available", lambda name: name != "cifar10")
     grid = classification("quick", arm=["plain"], store=Store(tmp_path))
     assert grid[0].config.data == "digits"
-    assert "embedded" in grid.note
+    assert grid.profile == "embedded"  # what the scorecard would say of it
+    assert "not at hand" in grid.note
+    assert "nothing here was measured on CIFAR-10" in describe(grid)
 
 
 def test_smoke_is_small_and_leaves_no_records(tmp_path, monkeypatch):

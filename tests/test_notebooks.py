@@ -99,11 +99,11 @@ def test_outputs_and_missing_cells_are_found(tmp_path):
     [
         ("epcohs=3", ["unknown parameter 'epcohs'", "there are:", "momenta"]),
         ("shedule=poly", ["unknown parameter 'shedule'", "did you mean 'schedule'"]),
-        ("seeds=many", ["seeds='many' given", "it is a int", "such as 0"]),
+        ("seeds=many", ["seeds='many' given", "it is of type int", "such as 0"]),
         ("momenta=0.9", ["momenta='0.9' given", "list[float]"]),
         ("momenta=['x']", ["list[float]"]),
         ("momenta=[1.5]", ["momentum=1.5 given", "from 0 up to below 1"]),
-        ("lr=true", ["it is a float"]),
+        ("lr=true", ["it is of type float"]),
         ("profile=quik", ["profile='quik' given", "did you mean 'quick'"]),
         ("schedule=polly", ["did you mean 'poly'"]),
         ("novalue", ["it is name=value"]),
