@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,63 +13,11 @@ from rgkit.notebook import UsageError
 from rgkit.profiles import NAMES as PROFILES
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
-
-
-def _notebooks(pattern: str) -> list[Path]:
-    from rgkit.notebook import find
-
-    every = find()
-    found = [path for path in every if pattern in path.stem]
-    if not found:
-        names = ", ".join(path.stem for path in every)
-        raise UsageError(f"--only {pattern!r} fits no notebook; there are: {names}")
-    return found
-
-
 def plan(args: argparse.Namespace) -> int:
     """List the runs of every notebook: recorded, missing, and what the missing will cost."""
-    from rgkit.notebook import grid
-    from rgkit.runner import Estimator
-    from rgkit.store import Store
+    from rgkit.plan import show
 
-    store = Store()
-    rows: list[dict[str, Any]] = []
-    estimate = Estimator(store)
-    for path in _notebooks(args.only):
-        found = grid(path, {"profile": args.profile})
-        configs = {store.path(cell.config): cell.config for cell in found}
-        missing = [c for file, c in configs.items() if not file.is_file()]
-        costs = [estimate.seconds(c) for c in missing]
-        known = None if None in costs else sum(c for c in costs if c is not None)
-        rows.append(
-            {
-                "notebook": path.stem,
-                "profile": found.profile,
-                "runs": len(configs),
-                "recorded": len(configs) - len(missing),
-                "missing": len(missing),
-                "seconds": known,
-                "note": found.note,
-                "keys_missing": [store.path(c).stem for c in missing],
-            }
-        )
-    if args.json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    print(f"{'notebook':<28}{'profile':<12}{'runs':>6}{'recorded':>10}{'missing':>9}  one core/GPU")
-    for row in rows:
-        cost = _time(row["seconds"]) if row["missing"] else "—"
-        print(
-            f"{row['notebook']:<28}{row['profile']:<12}{row['runs']:>6}{row['recorded']:>10}"
-            f"{row['missing']:>9}  {cost}"
-        )
-        if row["note"]:
-            print(f"  {row['note']}")
-    return 0
+    return show(args)
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
@@ -84,7 +31,11 @@ def run(args: argparse.Namespace) -> int:
     """Execute one notebook with checked parameters, or train the missing runs of the plan."""
     if args.plan == (args.notebook is not None):
         raise UsageError("give either a notebook or --plan")
-    return _run_plan(args) if args.plan else _run_notebook(args)
+    if not args.plan:
+        return _run_notebook(args)
+    from rgkit.plan import run as run_plan
+
+    return run_plan(args)
 
 
 def _run_notebook(args: argparse.Namespace) -> int:
@@ -103,22 +54,11 @@ def _run_notebook(args: argparse.Namespace) -> int:
     return 1 if message else 0
 
 
-def _run_plan(args: argparse.Namespace) -> int:
-    from rgkit.notebook import grid
-    from rgkit.runner import run_missing
-    from rgkit.store import Store
+def results(args: argparse.Namespace) -> int:
+    """Merge records from other machines into the store."""
+    from rgkit.plan import merge
 
-    cells = [c for path in _notebooks(args.only) for c in grid(path, {"profile": args.profile})]
-    # Whole paired blocks first: every arm of seed 0, then of seed 1, so that whatever is finished
-    # can be compared.
-    cells.sort(key=lambda cell: cell.labels.get("seed", 0))
-    store, configs = Store(), [cell.config for cell in cells]
-    before = {store.path(c) for c in configs if store.path(c).is_file()}
-    run_missing(configs, store, device=args.device, jobs=args.jobs, time_limit=args.time_limit)
-    after = {store.path(c) for c in configs if store.path(c).is_file()}
-    left = len({store.path(c) for c in configs}) - len(after)
-    print(f"{len(before)} were recorded, {len(after - before)} trained now, {left} still missing")
-    return 0
+    return merge(args)
 
 
 def book(args: argparse.Namespace) -> int:
@@ -173,7 +113,7 @@ def doctor(args: argparse.Namespace) -> int:
     import torch
 
     from rgkit._torchvision import import_torchvision
-    from rgkit.perform import device_name
+    from rgkit.device import device_name
     from rgkit.store import Store
 
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")
@@ -206,9 +146,19 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--plan", action="store_true", help="train the missing runs of all notebooks")
     p.add_argument("--profile", default="quick", choices=PROFILES, help="with --plan")
     p.add_argument("--only", default="", metavar="PATTERN", help="with --plan")
-    p.add_argument("--time-limit", type=float, metavar="S", help="with --plan: start no run after")
+    p.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="S",
+        help="with --plan: seconds; nothing is started that cannot end in time",
+    )
+    p.add_argument("--out", metavar="ARCHIVE", help="with --plan: write finished runs here, too")
     p.add_argument("--jobs", type=int, help="with --plan: runs at the same time")
     p.add_argument("--device", default="auto", help="with --plan: auto, cpu, cuda, cuda:N")
+    p.add_argument("--step", default="auto", help="with --plan: auto, plain, captured, compiled")
+    p = verb("results", results)
+    p.add_argument("action", choices=["merge"])
+    p.add_argument("archives", nargs="+", metavar="ARCHIVE", help="made by --out, or a folder")
     p = verb("book", book)
     p.add_argument("--output", default="_build")
     p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])

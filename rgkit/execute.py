@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rgkit.config import Classification
-from rgkit.grid import Grid
+from rgkit.grid import Grid, in_order
 from rgkit.runner import run_missing
 from rgkit.store import Record, Store
 
@@ -69,7 +69,7 @@ def run(
     Examples
     --------
     >>> from rgkit.config import Classification
-    >>> from rgkit.grid import Grid, cross
+    >>> from rgkit.grid import Grid, in_order, cross
     >>> import tempfile
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> grid = Grid(cross(tiny, {"arm": ["plain"], "seed": [0]}), "smoke")
@@ -82,7 +82,10 @@ def run(
             return run(grid, device=device, jobs=1, store=Store(folder), show=show)
     store = store or Store()
     missing = len({store.path(c.config) for c in grid if not store.path(c.config).is_file()})
-    run_missing((c.config for c in grid), store, device=device, jobs=jobs, show=show)
+    bar = "bar" if show else ""
+    summary = run_missing(in_order([grid]), store, device=device, jobs=jobs, show=bar)
+    for config, error in summary.failed.items():
+        raise RuntimeError(f"{len(summary.failed)} runs failed, such as {config}: {error}")
     if show:
         print(f"{len(grid)} runs: {len(grid) - missing} from records, {missing} trained now")
     return collect(grid, store)

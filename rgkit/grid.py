@@ -27,10 +27,14 @@ ARMS: dict[str, Callable[[Classification], dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: the labels that tell it from the others, and its config."""
+    """One run of a grid: the labels that tell it from the others, and its config.
+
+    The plan takes cells of a lower `priority` first.
+    """
 
     labels: Mapping[str, Any]
     config: Config
+    priority: int = 50
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,29 @@ class Grid(Sequence[Cell]):
         return dataclasses.replace(self, cells=self.cells + other.cells)
 
 
-def cross(base: Config, axes: Mapping[str, Iterable[Any]]) -> tuple[Cell, ...]:
+def in_order(grids: Iterable[Grid]) -> list[Config]:
+    """Return the configs of several grids as the plan takes them.
+
+    By declared priority; then seed by seed, and within a seed block by block, where a block is all
+    arms of a cell: whatever is finished when the time is up can be compared.
+
+    >>> base, axes = Classification(), {"arm": ["plain", "RG"], "lr": [0.1, 0.2], "seed": [0, 1]}
+    >>> found = in_order([Grid(cross(base, axes))])
+    >>> [(c.seed, c.lr, c.weight) for c in found[:3]]
+    [(0, 0.1, 'constant(1)'), (0, 0.1, 'uniform(0, 1)'), (0, 0.2, 'constant(1)')]
+    """
+    keyed = []
+    for number, grid in enumerate(grids):
+        blocks: dict[Any, int] = {}
+        for cell in grid:
+            others = tuple((k, str(v)) for k, v in cell.labels.items() if k != "arm")
+            block = blocks.setdefault(others, len(blocks))
+            place = (cell.priority, cell.labels.get("seed", 0), number, block)
+            keyed.append((place, cell.config))
+    return [config for _, config in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -> tuple[Cell, ...]:
     """Cross the axes over a base config; the last axis varies fastest.
 
     The axis ``arm`` takes names of `ARMS`, applied last, so that "half rate" halves the learning
@@ -78,5 +104,5 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]]) -> tuple[Cell, ...]:
             if not isinstance(config, Classification):
                 raise ConfigError(f"the axis 'arm' is for classification, not for {base.task}")
             config = config.replace(**ARMS[labels["arm"]](config))
-        cells.append(Cell(labels, config))
+        cells.append(Cell(labels, config, priority))
     return tuple(cells)

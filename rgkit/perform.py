@@ -2,45 +2,98 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
 
+from rgkit.checkpoint import Checkpoint
 from rgkit.config import Classification, Config, StepTiming
-from rgkit.store import Record, commit, fingerprint_of, source
+from rgkit.store import Record, Store, commit, fingerprint_of, source
 
-Progress = Callable[[float], None]
-
-
-def device_name(device: str = "auto") -> str:
-    """Return the device in words, such as ``NVIDIA H200`` or ``x86_64 CPU``."""
-    import torch
-
-    from rgkit.train import pick_device
-
-    where = pick_device(device)
-    if where.type == "cuda":
-        return torch.cuda.get_device_name(where)
-    return f"{platform.machine()} CPU, one thread"
+# Yields the part that is done, from that with which it begins up to 1, whenever others may have a
+# turn; returns the record or, if it was stopped before its end, None.
+Performance = Generator[float, None, Record | None]
 
 
-def perform(config: Config, device: str = "auto", progress: Progress = lambda part: None) -> Record:
-    """Run one config, whatever its task, and return its record; nothing is written.
+@dataclass(frozen=True)
+class How:
+    """How runs are performed; nothing here decides their numbers.
 
-    `progress` is called with the part of the run that is done, between 0 and 1.
+    Parameters
+    ----------
+    device : str
+    step : see `rgkit.step.make_step`
+    store : Store, optional
+        Where checkpoints are kept; without one there are none.
+    every : float
+        Seconds between checkpoints.
+    deadline : float, optional
+        The `time.monotonic()` after which a run is checkpointed and left.
     """
+
+    device: str = "auto"
+    step: str = "auto"
+    store: Store | None = None
+    every: float = 30.0
+    deadline: float | None = None
+
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+
+def performing(
+    config: Config, how: How, stop: Callable[[], bool] = lambda: False, place: int = 0
+) -> Performance:
+    """Perform one config bit by bit; see `Performance`.
+
+    Parameters
+    ----------
+    stop : asked after each epoch; once it is true the run is checkpointed and left
+    place : int
+        Runs that share a GPU at the same time each have a place of their own.
+    """
+    from rgkit.device import device_name
+
     start = time.perf_counter()
     commit()  # before the run, so that it names the code that ran
+    name, earlier = device_name(how.device), dict[str, Any](seconds=0.0, resumed=0)
+    extra: dict[str, Any] = {}
     if isinstance(config, Classification):
-        from rgkit.train import train
+        from rgkit.train import Training
 
-        outcome = train(config, device, lambda epoch: progress(epoch / config.epochs))
+        training = Training(config, how.device, how.step, place)
+        kept = Checkpoint(how.store, config, how.every) if how.store else None
+        found = kept.load(training.where) if kept else None
+        if found is not None and (found["step"], found["device"]) == (training.step.name, name):
+            training.load(found)
+            earlier = {"seconds": found["seconds"], "resumed": found["resumed"] + 1}
+        outcome = training.outcome
+        yield training.epoch / config.epochs
+        while not training.over:
+            training.advance()
+            yield (training.epoch + 1) / config.epochs
+            training.collect()
+            last = stop() or how.late()
+            if kept and not training.over and (kept.due or last):
+                spent = earlier["seconds"] + time.perf_counter() - start
+                kept.save(
+                    training.state()
+                    | {"device": name, "seconds": spent, "resumed": earlier["resumed"]}
+                )
+            if last and not training.over:
+                return None
+        extra["step"] = training.step.name
     elif isinstance(config, StepTiming):
         from rgkit.timing import time_steps
 
-        outcome = time_steps(config, device, progress)
+        outcome = time_steps(config, how.device)
+        yield 1.0
     else:
         raise NotImplementedError(f"no code runs the task {config.task!r}")
+    if earlier["resumed"]:
+        extra["resumed"] = earlier["resumed"]
     fingerprint = fingerprint_of(config)
     return Record(
         key=config.key(fingerprint),
@@ -49,5 +102,28 @@ def perform(config: Config, device: str = "auto", progress: Progress = lambda pa
         status=outcome.status,
         diverged_at=outcome.diverged_at,
         epochs=outcome.epochs,
-        source=source(device_name(device), time.perf_counter() - start),
+        source=source(name, earlier["seconds"] + time.perf_counter() - start) | extra,
     )
+
+
+def perform(
+    config: Config,
+    how: How | None = None,
+    progress: Callable[[float], None] = lambda part: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Record | None:
+    """Run one config and return its record, or None if it was stopped; nothing is stored.
+
+    `progress` is called with the part of the run that is done, between 0 and 1.
+
+    >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
+    >>> perform(tiny, How("cpu")).status
+    'finished'
+    """
+    steps = performing(config, how or How(), stop)
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            record: Record | None = end.value
+            return record

@@ -62,6 +62,7 @@ def classification(
     profile: str,
     *,
     seeds: int = 0,
+    priority: int = 50,
     base: dict[str, Any] | None = None,
     per_profile: dict[str, dict[str, Any]] | None = None,
     store: Store | None = None,
@@ -75,6 +76,8 @@ def classification(
         One of smoke, quick, short, paper, or best.
     seeds : int
         Paired seeds 0, 1, ...; 0 means as many as `SEEDS` gives the profile.
+    priority : int
+        `rgkit run --plan` takes grids of a lower number first.
     base : settings that hold in every profile, see `Classification`
     per_profile : settings that hold in one, on top
     axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``
@@ -91,7 +94,7 @@ def classification(
     def cells(name: str, changes: dict[str, Any]) -> tuple[Cell, ...]:
         own = (per_profile or {}).get(name, {})
         config = Classification().replace(**(changes | (base or {}) | own))
-        return cross(config, {**axes, "seed": range(seeds or SEEDS[name])})
+        return cross(config, {**axes, "seed": range(seeds or SEEDS[name])}, priority)
 
     options = {name: cells(name, changes) for name, changes in settings.items()}
     name, note = _pick(options, profile, store)

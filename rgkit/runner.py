@@ -1,86 +1,97 @@
-"""Train the runs that have no record yet: in this process, or several at once."""
+"""Train the runs that have no record yet: one at a time, or several at once."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import queue
-import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import Any
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from rgkit import archive
+from rgkit.checkpoint import Checkpoint
 from rgkit.config import Classification, Config
-from rgkit.perform import perform
-from rgkit.store import Store
+from rgkit.perform import How, Performance, perform, performing
+from rgkit.progress import Estimator, Progress
+from rgkit.store import Record, Store
+
+Stop = Callable[[], bool]
 
 
-def cost(config: Config) -> float:
-    """Return the images that a run trains on: what its time is in proportion to."""
-    if not isinstance(config, Classification):
-        return 1.0
-    sizes = {"cifar10": 50_000, "digits": 1_500, "scenes": 5_000}
-    return config.epochs * float(config.images or sizes[config.data])
+@dataclass
+class Summary:
+    """What became of the runs that had no record.
+
+    Attributes
+    ----------
+    finished : with a record now, the diverged ones among them
+    stopped : begun and checkpointed; the same command takes them up again
+    left : not begun, because they would not have ended in time
+    failed : with what went wrong
+    """
+
+    finished: list[Config] = field(default_factory=list)
+    stopped: list[Config] = field(default_factory=list)
+    left: list[Config] = field(default_factory=list)
+    failed: dict[Config, str] = field(default_factory=dict)
 
 
-class Estimator:
-    """Seconds that a run will take, learned from the records of runs like it."""
+@dataclass
+class Work:
+    """What the ways to run share: where records go, and the books that are kept."""
 
-    def __init__(self, store: Store) -> None:
-        rates: dict[Any, list[float]] = {}
-        for record in store:
-            if record.status == "finished":
-                rates.setdefault(self._kind(record.config), []).append(
-                    record.source["seconds"] / cost(record.config)
-                )
-        self.rates = {kind: statistics.median(values) for kind, values in rates.items()}
+    store: Store
+    how: How
+    out: Path | None
+    stop: Stop
+    progress: Progress
+    summary: Summary = field(default_factory=Summary)
 
-    @staticmethod
-    def _kind(config: Config) -> Any:
-        if isinstance(config, Classification):
-            return (config.task, config.model, config.precision, config.data)
-        return config.task
-
-    def seconds(self, config: Config) -> float | None:
-        """Return the estimate for one core or one GPU, or None where no run like it is recorded."""
-        rate = self.rates.get(self._kind(config))
-        return None if rate is None else rate * cost(config)
-
-
-_messages: Any = None
-
-
-def _start_worker(messages: Any) -> None:
-    global _messages
-    _messages = messages
-
-
-def _work(config: Config, device: str, root: str) -> None:
-    """Run one config in a worker and write its record at once."""
-    done = 0.0
-
-    def progress(part: float) -> None:
-        nonlocal done
-        _messages.put((part - done) * cost(config))
-        done = part
-
-    record = perform(config, device, progress)
-    _messages.put((1 - done) * cost(config))
-    Store(root).put(record)
-
-
-def _bar(total: float, label: str, show: bool) -> Any:
-    """A progress bar in images with the remaining time; None where there is none to show."""
-    if not show:
+    def begin(self, waiting: list[Config]) -> Config | None:
+        """Take the next config that can end in time; None where there is none."""
+        while waiting:
+            config = waiting.pop(0)
+            if self.store.path(config).is_file():  # another process has been faster
+                self.progress.drop(config)
+            elif self.stop() or not self._fits(config):
+                self.summary.left.append(config)
+                self.progress.drop(config)
+            else:
+                return config
         return None
-    try:
-        from tqdm import tqdm  # the text bar: a widget would need a network to be shown in HTML
-    except ImportError:
-        return None
-    form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} so far, {remaining} to go{postfix}"
-    return tqdm(total=total, desc=label, bar_format=form, file=sys.stderr, mininterval=1)
+
+    def _fits(self, config: Config) -> bool:
+        if self.how.deadline is None:
+            return True
+        # A run of a kind that nothing is known of is begun: it is checkpointed if it lasts too long
+        expected = self.progress.estimate.seconds(config) or 0.0
+        return time.monotonic() + 1.05 * expected < self.how.deadline
+
+    def end(self, config: Config, record: Record | None) -> None:
+        """Book a run that has ended, its record on disk by now, or that was stopped."""
+        if record is None:
+            self.summary.stopped.append(config)
+            self.progress.drop(config)
+            return
+        self.summary.finished.append(config)
+        accuracy = record.epochs.get("test_accuracy") or [float("nan")]
+        spent = f"{record.source['seconds']:.0f} s"
+        said = f"{accuracy[-1]:.2f} %" if record.status == "finished" else record.status
+        self.progress.end(config, f"{said}, {spent}")
+
+    def fail(self, config: Config, error: str) -> None:
+        """Book a run that went wrong; the others go on."""
+        self.summary.failed[config] = error
+        self.progress.end(config, f"FAILED: {error}")
+
+
+def put(record: Record, store: Store, out: Path | None) -> None:
+    """Write a record, to the archive too; only then is its checkpoint of no more use."""
+    store.put(record)
+    if out is not None:
+        archive.append(out, record)
+    Checkpoint(store, record.config).remove()
 
 
 def run_missing(
@@ -88,107 +99,122 @@ def run_missing(
     store: Store,
     *,
     device: str = "auto",
+    step: str = "auto",
     jobs: int | None = None,
     time_limit: float | None = None,
-    show: bool = True,
-) -> list[Config]:
+    out: Path | None = None,
+    every: float = 30.0,
+    stop: Stop = lambda: False,
+    show: str = "bar",
+) -> Summary:
     """Train every config that has no record; each record is on disk as soon as its run is over.
 
     Parameters
     ----------
+    configs : in the order in which they are to be run
+    device, step : see `rgkit.device.pick_device` and `rgkit.step.make_step`
     jobs : int, optional
         Runs at the same time; by default the number of cores on a CPU (a process of one thread
-        each) and 1 on a GPU.
+        each) and 1 on a GPU, where several share one process, a stream each.
     time_limit : float, optional
-        Seconds after which no run is started; nor is one that is known not to end in time.
+        Seconds after which no run is started and what is under way is checkpointed; a run that is
+        known not to end in time is not started.
+    out : Path, optional
+        Finished runs are added to this archive, too.
+    every : float
+        Seconds between checkpoints.
+    stop : asked now and then; once it is true, what is under way is checkpointed and left
+    show : "bar", "lines" or ""
 
     Returns
     -------
-    list of the configs that were not run for want of time
+    Summary; a run that fails is among `failed`, and the others go on
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
+    >>> summary = run_missing([tiny], Store(tempfile.mkdtemp()), device="cpu", show="")
+    >>> summary.finished == [tiny]
+    True
     """
     todo = list({store.path(c): c for c in configs if not store.path(c).is_file()}.values())
     if not todo:
-        return []
-    from rgkit.train import pick_device
+        return Summary()
+    from rgkit import processes
+    from rgkit.device import device_name, pick_device, turn
 
+    where = pick_device(device)
     if jobs is None:
-        jobs = 1 if pick_device(device).type == "cuda" else len(os.sched_getaffinity(0))
-    started, estimate = time.monotonic(), Estimator(store)
-
-    def fits(config: Config) -> bool:
-        if time_limit is None:
-            return True
-        expected = estimate.seconds(config) or 0.0
-        return time.monotonic() - started + expected < time_limit
-
-    bar = _bar(sum(map(cost, todo)), f"{len(todo)} runs", show)
+        jobs = 1 if where.type == "cuda" else len(os.sched_getaffinity(0))
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    how = How(device, step, store, every, deadline)
+    estimate = Estimator(store, device_name(device))
+    work = Work(store, how, out, stop, Progress(todo, estimate, min(jobs, len(todo)), show))
+    # What is timed runs alone; what is trained can share the machine.
+    alone = [c for c in todo if not isinstance(c, Classification)]
+    shared = [c for c in todo if c not in alone]
     try:
-        if min(jobs, len(todo)) == 1:
-            return _run_here(todo, store, device, fits, bar)
-        return _run_in_workers(todo, store, device, fits, bar, min(jobs, len(todo)))
+        with turn(where):
+            _one_by_one(alone, work)
+            if where.type == "cuda":
+                _in_streams(shared, work, min(jobs, len(shared)))
+            elif min(jobs, len(shared)) <= 1:
+                _one_by_one(shared, work)
+            else:
+                processes.run(shared, work, min(jobs, len(shared)))
     finally:
-        if bar is not None:
-            bar.close()
+        work.progress.close()
+    return work.summary
 
 
-def _run_here(
-    todo: list[Config], store: Store, device: str, fits: Callable[[Config], bool], bar: Any
-) -> list[Config]:
-    """Run configs one after the other in this process; return those that did not fit."""
-    skipped = []
-    for config in todo:
-        if not fits(config):
-            skipped.append(config)
+def _one_by_one(waiting: list[Config], work: Work) -> None:
+    """Run configs one after the other in this process."""
+    while (config := work.begin(waiting)) is not None:
+
+        def tell(part: float, config: Config = config) -> None:
+            work.progress.tell(config, part)
+
+        try:
+            record = perform(config, work.how, tell, work.stop)
+        except Exception as error:
+            work.fail(config, f"{type(error).__name__}: {error}")
             continue
-        store.put(perform(config, device))
-        if bar is not None:
-            bar.update(cost(config))
-    return skipped
+        if record is not None:
+            put(record, work.store, work.out)
+        work.end(config, record)
 
 
-def _run_in_workers(
-    todo: list[Config],
-    store: Store,
-    device: str,
-    fits: Callable[[Config], bool],
-    bar: Any,
-    jobs: int,
-) -> list[Config]:
-    """Run configs in processes of one thread each; return those that did not fit."""
-    skipped: list[Config] = []
-    context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    waiting, running = list(todo), dict[Future[None], Config]()
-    with ProcessPoolExecutor(jobs, context, _start_worker, (messages,)) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    config = waiting.pop(0)
-                    if fits(config):
-                        future = pool.submit(_work, config, device, str(store.root))
-                        running[future] = config
-                    else:
-                        skipped.append(config)
-                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                _drain(messages, bar)
-                for future in done:
-                    config = running.pop(future)
-                    try:
-                        future.result()
-                    except Exception as error:
-                        raise RuntimeError(f"the run {config} failed: {error}") from error
-        finally:
-            for future in running:
-                future.cancel()
-            _drain(messages, bar)
-    return skipped
+def _in_streams(waiting: list[Config], work: Work, jobs: int) -> None:
+    """Run several configs on one GPU in one process, a stream each, an epoch in turn.
 
+    Training one is queued while the others' work is under way, so the GPU is never idle between
+    two epochs, and small kernels of several runs overlap. On a CPU it is the same, in turn.
+    """
+    import torch
 
-def _drain(messages: Any, bar: Any) -> None:
+    gpu = torch.cuda.is_available() and work.how.device != "cpu"
+    streams = [torch.cuda.Stream() if gpu else None for _ in range(jobs)]
+    active: dict[int, tuple[Config, Performance]] = {}
     while True:
-        try:
-            amount = messages.get_nowait()
-        except queue.Empty:
+        for place in range(jobs):
+            if place not in active and (config := work.begin(waiting)) is not None:
+                active[place] = config, performing(config, work.how, work.stop, place)
+        if not active:
             return
-        if bar is not None:
-            bar.update(amount)
+        for place, (config, steps) in list(active.items()):
+            with torch.cuda.stream(streams[place]) if gpu else nullcontext():
+                try:
+                    work.progress.tell(config, next(steps))
+                    continue
+                except StopIteration as end:
+                    if end.value is not None:
+                        shared = {"streams": jobs} if jobs > 1 else {}
+                        record = replace(end.value, source=end.value.source | shared)
+                        put(record, work.store, work.out)
+                        work.end(config, record)
+                    else:
+                        work.end(config, None)
+                except Exception as error:
+                    work.fail(config, f"{type(error).__name__}: {error}")
+            del active[place]

@@ -87,7 +87,7 @@ def source(device: str, seconds: float) -> dict[str, Any]:
         "commit": commit(),
         "device": device,
         "versions": {name: metadata.version(name) for name in ("torch", "numpy")},
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
     }
 

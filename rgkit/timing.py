@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import StepTiming
+from rgkit.device import DTYPES, pick_device, reproducible
 from rgkit.execute import Results
 from rgkit.models.classification import build
 from rgkit.streams import stream
-from rgkit.train import DTYPES, Outcome, pick_device, reproducible
+from rgkit.train import Outcome
 
 # Every pair holds a second plain block: plain against plain shows what the clock alone makes up.
 BLOCKS = ("plain", "rg", "plain_again")

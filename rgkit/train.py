@@ -1,34 +1,24 @@
-"""The one training loop: the only place where the loss is multiplied by u."""
+"""One training run, an epoch at a time. The step itself is in `rgkit.step`."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from rgkit import data as datasets
 from rgkit import schedules, weights
 from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.models.classification import build
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-METRICS = (
-    "train_loss",  # unweighted, mean over the epoch
-    "train_accuracy",  # percent, of the augmented images as they were trained on
-    "test_loss",
-    "test_accuracy",  # percent
-    "weight_norm",  # of all tensors with two or more axes
-    "lr",  # at the epoch's last step
-    "u_mean",
-    "u_std",
-)
+from rgkit.device import DTYPES, pick_device, reproducible
+from rgkit.metrics import METRICS, epoch_totals, evaluate, weight_norm
+from rgkit.step import make_step
 
 
 @dataclass
@@ -44,118 +34,117 @@ class Outcome:
     epochs: dict[str, list[float]] = field(default_factory=dict)
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """Return the device of that name; ``auto`` is the GPU if there is one.
+@functools.lru_cache(maxsize=2)
+def _on_device(
+    name: str, count: int, precision: str, where: torch.device
+) -> tuple[Augmenter, Tensor, Augmenter, Tensor, int]:
+    """The training and the test split on a device, kept there for the next run of the same data."""
+    found, dtype = datasets.load(name), DTYPES[precision]
+    if count > len(found.train_labels):
+        total = len(found.train_labels)
+        raise ValueError(f"images={count} given; {name} has {total:,} to train on")
+    last = count or None
+    sides: list[Any] = []
+    for images, labels in (
+        (found.train_images[:last], found.train_labels[:last]),
+        (found.test_images, found.test_labels),
+    ):
+        pixels = torch.from_numpy(images).to(where)
+        sides.append(Augmenter(pixels, found.mean, found.std, found.padding, dtype))
+        sides.append(torch.from_numpy(labels).to(where))
+    return (*sides, found.classes)
 
-    >>> pick_device("cpu")
-    device(type='cpu')
+
+class Training:
+    """One run, an epoch at a time: `advance` gives the device its work, `collect` waits for it.
+
+    Between the two the device is busy and the caller is free, so that several runs can share a
+    GPU; see `rgkit.replicas`.
+
+    Parameters
+    ----------
+    config : Classification
+    device : str
+    step, place : see `rgkit.step.make_step`
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device={name!r} given; it is auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r} given, but torch sees no GPU; use auto or cpu")
-    return device
 
-
-@contextlib.contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Same config, same numbers, whatever ran before; what was set before is set again after.
-
-    A CPU run uses one thread: the order of additions is then fixed, and two runs of one thread
-    each are faster than one run of two.
-    """
-    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
-    flags = cudnn.deterministic, cudnn.benchmark
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=list(devices)):
-        torch.manual_seed(seed)
-        torch.set_num_threads(1)
-        cudnn.deterministic, cudnn.benchmark = True, False
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            cudnn.deterministic, cudnn.benchmark = flags
-
-
-def make_optimizer(config: Classification, net: nn.Module) -> torch.optim.Optimizer:
-    """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it."""
-    if config.optimizer == "adam":
-        betas = (config.momentum, 0.999)
-        return torch.optim.Adam(
-            net.parameters(), config.lr, betas=betas, weight_decay=config.weight_decay
+    def __init__(
+        self, config: Classification, device: str = "auto", step: str = "auto", place: int = 0
+    ) -> None:
+        where = pick_device(device)
+        self.config, self.where, self.outcome = config, where, Outcome()
+        train_images, train_labels, self.test_images, self.test_labels, classes = _on_device(
+            config.data, config.images, config.precision, where
         )
-    return torch.optim.SGD(
-        net.parameters(),
-        config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.nesterov,
-    )
+        self.padding, self.count = train_images.padding, len(train_labels)
+        self.per_epoch = math.ceil(self.count / config.batch)
+        steps = np.arange(self.per_epoch * config.epochs)
+        self.lr = config.lr * schedules.schedule(config.schedule).factor(
+            steps, steps_per_epoch=self.per_epoch, epochs=config.epochs
+        )
+        self.u = weights.law(config.weight).draw(
+            steps, steps // self.per_epoch, epochs=config.epochs, seed=config.seed
+        )
+        self.outcome.epochs = {name: [] for name in METRICS}
+        self.step = make_step(step, config, classes, train_images, train_labels, place)
+        self._measured = torch.zeros(0)
 
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.outcome.epochs[METRICS[0]])
 
-def train_epoch(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    lr: np.ndarray,
-    u: np.ndarray,
-    autocast: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Train over the batches, step t at learning rate lr[t] with loss weight u[t].
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done or the run has diverged."""
+        return self.epoch == self.config.epochs or self.outcome.status == "diverged"
 
-    Random Gradient (RG section 4) is the line that multiplies the loss by u: gradients shrink,
-    the optimizer's weight decay does not.
+    def _now(self) -> slice:
+        return slice(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch)
 
-    Returns
-    -------
-    losses [steps] and correct [steps], unweighted, on the device; nothing is read back before
-    """
-    net.train()
-    losses, correct = [], []
-    for (images, labels), lr_t, u_t in zip(batches, lr.tolist(), u.tolist(), strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = lr_t
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-            logits = net(images)
-        loss = cross_entropy(logits.to(images.dtype), labels)
-        optimizer.zero_grad(set_to_none=True)
-        (u_t * loss).backward()  # the method
-        optimizer.step()
-        losses.append(loss.detach())
-        correct.append((logits.detach().argmax(1) == labels).sum())
-    return torch.stack(losses), torch.stack(correct)
+    def advance(self) -> None:
+        """Train and evaluate the next epoch; on a GPU this only queues the work."""
+        config, now = self.config, self._now()
+        with reproducible(config.seed * 1_000_003 + self.epoch):
+            plan = epoch_plan(
+                self.count, config.seed, self.epoch, config.augment, self.padding, self.where
+            )
+            losses, correct = self.step.epoch(plan, self.lr[now], self.u[now])
+            sizes = torch.tensor([len(p) for p in plan[0].split(config.batch)], device=self.where)
+            autocast = config.precision == "bfloat16"
+            tested = evaluate(self.step.net, self.test_images, self.test_labels, autocast)
+            after = torch.stack([*tested, weight_norm(self.step.net)])
+            self._measured = torch.cat([epoch_totals(losses, correct, sizes), after])
 
+    def collect(self) -> None:
+        """Wait for the epoch that `advance` began and take over what it measured."""
+        loss, accuracy, bad, *after = self._measured.tolist()  # the epoch's only transfer
+        if bad >= 0:
+            self.outcome.status = "diverged"
+            self.outcome.diverged_at = self.epoch * self.per_epoch + int(bad)
+            return
+        lr, u = self.lr[self._now()], self.u[self._now()]
+        values = (loss, accuracy, *after, float(lr[-1]), float(u.mean()), float(u.std()))
+        for name, value in zip(METRICS, values, strict=True):
+            self.outcome.epochs[name].append(value)
 
-@torch.inference_mode()
-def evaluate(
-    net: nn.Module, images: Augmenter, labels: Tensor, autocast: bool, batch: int = 500
-) -> tuple[float, float]:
-    """Return the mean loss and the accuracy in percent over a whole split."""
-    net.eval()
-    loss, correct = torch.zeros((), device=labels.device), torch.zeros((), device=labels.device)
-    for index in torch.arange(len(labels), device=labels.device).split(batch):
-        x = images.plain(index)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-            logits = net(x)
-        loss += cross_entropy(logits.to(x.dtype), labels[index], reduction="sum")
-        correct += (logits.argmax(1) == labels[index]).sum()
-    return float(loss) / len(labels), 100 * float(correct) / len(labels)
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on, for a checkpoint."""
+        return {"step": self.step.name, "epochs": self.outcome.epochs} | self.step.state()
 
-
-def weight_norm(net: nn.Module) -> float:
-    """Return the Euclidean norm of all weights with two or more axes (not biases, not scales)."""
-    return math.sqrt(sum(float(p.detach().square().sum()) for p in net.parameters() if p.ndim > 1))
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state` returned; ValueError where it fits another step."""
+        if state["step"] != self.step.name:
+            raise ValueError(f"made by the step {state['step']!r}, this is {self.step.name!r}")
+        self.step.load(state)
+        self.outcome.epochs = state["epochs"]
 
 
 def train(
     config: Classification,
     device: str = "auto",
     on_epoch: Callable[[int], None] = lambda epoch: None,
+    step: str = "auto",
 ) -> Outcome:
     """Train one run from start to end.
 
@@ -164,10 +153,11 @@ def train(
     config : Classification
     device : str
     on_epoch : called with the number of epochs done, for progress
+    step : "auto", "plain", "captured" or "compiled", see `rgkit.step.make_step`
 
     Returns
     -------
-    Outcome; the same config gives the same numbers bit for bit on the same machine
+    Outcome; on a CPU the same config gives the same numbers bit for bit on the same machine
 
     Examples
     --------
@@ -176,56 +166,9 @@ def train(
     >>> outcome.status, len(outcome.epochs["test_accuracy"])
     ('finished', 1)
     """
-    where, dtype = pick_device(device), DTYPES[config.precision]
-    found = datasets.load(config.data)
-    total = len(found.train_labels)
-    if config.images > total:
-        raise ValueError(f"images={config.images} given; {config.data} has {total:,} to train on")
-    count = config.images or total
-    per_epoch = math.ceil(count / config.batch)
-    steps = np.arange(per_epoch * config.epochs)
-    lr = config.lr * schedules.schedule(config.schedule).factor(
-        steps, steps_per_epoch=per_epoch, epochs=config.epochs
-    )
-    u = weights.law(config.weight).draw(
-        steps, steps // per_epoch, epochs=config.epochs, seed=config.seed
-    )
-    look = (found.mean, found.std, found.padding, dtype)
-    train_images = Augmenter(torch.from_numpy(found.train_images[:count]).to(where), *look)
-    train_labels = torch.from_numpy(found.train_labels[:count]).to(where)
-    test_images = Augmenter(torch.from_numpy(found.test_images).to(where), *look)
-    test_labels = torch.from_numpy(found.test_labels).to(where)
-    autocast = config.precision == "bfloat16"
-    outcome = Outcome(epochs={name: [] for name in METRICS})
-
-    with reproducible(config.seed):
-        net = build(config.model, found.classes, seed=config.seed).to(where, dtype)
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = make_optimizer(config, net)
-        for epoch in range(config.epochs):
-            plan = epoch_plan(count, config.seed, epoch, config.augment, found.padding, where)
-            parts = zip(*(part.split(config.batch) for part in plan), strict=True)
-            batches = ((train_images.batch(*part), train_labels[part[0]]) for part in parts)
-            now = slice(epoch * per_epoch, (epoch + 1) * per_epoch)
-            losses, correct = train_epoch(net, optimizer, batches, lr[now], u[now], autocast)
-            bad = (~losses.isfinite()).nonzero()
-            if len(bad):
-                outcome.status = "diverged"
-                outcome.diverged_at = epoch * per_epoch + int(bad[0])
-                return outcome
-            sizes = torch.tensor([len(p) for p in plan[0].split(config.batch)], device=where)
-            test_loss, test_accuracy = evaluate(net, test_images, test_labels, autocast)
-            values = (
-                float((losses * sizes).sum()) / count,
-                100 * float(correct.sum()) / count,
-                test_loss,
-                test_accuracy,
-                weight_norm(net),
-                float(lr[now][-1]),
-                float(u[now].mean()),
-                float(u[now].std()),
-            )
-            for name, value in zip(METRICS, values, strict=True):
-                outcome.epochs[name].append(value)
-            on_epoch(epoch + 1)
-    return outcome
+    training = Training(config, device, step)
+    while not training.over:
+        training.advance()
+        training.collect()
+        on_epoch(training.epoch)
+    return training.outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.grid import ARMS
 from rgkit.models.classification import build
 from rgkit.schedules import schedule
+from rgkit.step import make_optimizer, train_epoch
 from rgkit.streams import stream
-from rgkit.train import make_optimizer, train, train_epoch
+from rgkit.train import train
 from rgkit.weights import law
 
 LAWS = [
@@ -279,3 +281,49 @@ def test_learning_rate_and_weight_are_logged():
     u = law("uniform(0, 1)").draw(np.arange(8), seed=0)
     np.testing.assert_allclose(outcome.epochs["u_mean"], [u[:4].mean(), u[4:].mean()])
     assert math.isclose(outcome.epochs["u_std"][1], u[4:].std())
+
+
+FAST = Classification(
+    data="digits", images=150, model="resnet8(4)", epochs=3, batch=32, weight_decay=1e-3,
+    weight="uniform(0, 1)", precision="float64",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", SGD, ids=str)
+@pytest.mark.parametrize("schedule", ["constant", "poly"])
+def test_the_captured_step_is_the_plain_one(extra, schedule):
+    """Its code, run operation by operation on a CPU; the last batch is a smaller one."""
+    config = FAST.replace(schedule=schedule, **extra)
+    fast, slow = train(config, "cpu", step="captured"), train(config, "cpu", step="plain")
+    for name, values in slow.epochs.items():
+        np.testing.assert_allclose(fast.epochs[name], values, rtol=1e-9, err_msg=name)
+
+
+def test_a_captured_step_serves_every_arm_and_seed_and_remembers_none():
+    first = train(FAST.replace(momentum=0.9), "cpu", step="captured").epochs
+    train(FAST.replace(seed=4, weight="coin", lr=0.3, weight_decay=0.1), "cpu", step="captured")
+    assert train(FAST.replace(momentum=0.9), "cpu", step="captured").epochs == first
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler on a CPU")
+def test_the_compiled_step_is_the_plain_one():
+    config = FAST.replace(epochs=1, images=64, precision="float32")
+    fast, slow = train(config, "cpu", step="compiled"), train(config, "cpu", step="plain")
+    for name, values in slow.epochs.items():
+        np.testing.assert_allclose(fast.epochs[name], values, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("step", ["captured", "compiled"])
+def test_on_a_gpu_the_replayed_step_is_the_plain_one(step):
+    config = FAST.replace(precision="float32", epochs=2, lr=0.01)
+    fast, slow = train(config, "cuda", step=step), train(config, "cuda", step="plain")
+    for name, values in slow.epochs.items():
+        np.testing.assert_allclose(fast.epochs[name], values, rtol=1e-2, err_msg=name)
+
+
+def test_a_captured_step_knows_sgd_alone():
+    with pytest.raises(ValueError, match="step='captured' given with adam"):
+        train(FAST.replace(optimizer="adam"), "cpu", step="captured")
+    with pytest.raises(ValueError, match="step='capturd' given; did you mean 'captured'"):
+        train(FAST, "cpu", step="capturd")

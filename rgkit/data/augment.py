@@ -7,6 +7,9 @@ import torch
 
 from rgkit.streams import stream
 
+# Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.
+Plan = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 class Augmenter:
     """Uint8 images on a device, handed out as normalised float batches.
@@ -66,7 +69,7 @@ class Augmenter:
 
 def epoch_plan(
     count: int, seed: int, epoch: int, augment: str, padding: int, device: torch.device | str
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> Plan:
     """Return order, dy, dx and mirror of one epoch, each [count]; pure in (seed, epoch).
 
     The draws belong to places in the epoch, so arms with other batch sizes see the same images

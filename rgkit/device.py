@@ -1,0 +1,81 @@
+"""Where a run takes place, and what must be fixed there so that it can be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+# Weights are kept in these; bfloat16 is autocast around the forward pass.
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; ``auto`` is the GPU if there is one.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device={name!r} given; it is auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name!r} given, but torch sees no GPU; use auto or cpu")
+    return device
+
+
+@functools.cache
+def device_name(device: str = "auto") -> str:
+    """Return the device in words, such as ``NVIDIA H200`` or ``x86_64 CPU, one thread``."""
+    where = pick_device(device)
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    return f"{platform.machine()} CPU, one thread"
+
+
+@contextlib.contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Same config, same numbers, whatever ran before; what was set before is set again after.
+
+    A CPU run uses one thread: the order of additions is then fixed, and two runs of one thread
+    each are faster than one run of two.
+    """
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    flags = cudnn.deterministic, cudnn.benchmark
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        cudnn.deterministic, cudnn.benchmark = True, False
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            cudnn.deterministic, cudnn.benchmark = flags
+
+
+@contextlib.contextmanager
+def turn(device: torch.device) -> Iterator[None]:
+    """Wait until no other process of this user trains on the GPU; a CPU needs no turns.
+
+    Notebooks execute side by side; two that train on one GPU would share its memory and spoil each
+    other's seconds.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import fcntl  # late: where there is no fcntl (Windows) a CPU run still works
+
+    path = Path(tempfile.gettempdir(), f"rgkit-gpu-{os.getuid()}-{device.index or 0}.lock")
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, whatever happens
+        yield

@@ -1,0 +1,149 @@
+"""The plan: which runs the book needs, which are recorded, and training what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rgkit.notebook import UsageError, find, grid
+from rgkit.store import Store
+
+
+def notebooks(pattern: str) -> list[Path]:
+    """Return the notebooks with `pattern` in their name; UsageError lists them if none has."""
+    every = find()
+    found = [path for path in every if pattern in path.stem]
+    if not found:
+        names = ", ".join(path.stem for path in every)
+        raise UsageError(f"--only {pattern!r} fits no notebook; there are: {names}")
+    return found
+
+
+def show(args: argparse.Namespace) -> int:
+    """List the runs of every notebook: recorded, missing, and what the missing will cost."""
+    from rgkit.progress import Estimator, clock
+
+    store = Store()
+    rows: list[dict[str, Any]] = []
+    estimate = Estimator(store)
+    for path in notebooks(args.only):
+        found = grid(path, {"profile": args.profile})
+        configs = {store.path(cell.config): cell.config for cell in found}
+        missing = [c for file, c in configs.items() if not file.is_file()]
+        costs = [estimate.seconds(c) for c in missing]
+        known = None if None in costs else sum(c for c in costs if c is not None)
+        rows.append(
+            {
+                "notebook": path.stem,
+                "profile": found.profile,
+                "priority": min((cell.priority for cell in found), default=None),
+                "runs": len(configs),
+                "recorded": len(configs) - len(missing),
+                "missing": len(missing),
+                "seconds": known,
+                "note": found.note,
+                "keys_missing": [store.path(c).stem for c in missing],
+            }
+        )
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    print(f"{'notebook':<28}{'profile':<12}{'runs':>6}{'recorded':>10}{'missing':>9}  one core/GPU")
+    for row in rows:
+        cost = clock(row["seconds"]) if row["missing"] else "—"
+        print(
+            f"{row['notebook']:<28}{row['profile']:<12}{row['runs']:>6}{row['recorded']:>10}"
+            f"{row['missing']:>9}  {cost}"
+        )
+        if row["note"]:
+            print(f"  {row['note']}")
+    return 0
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[str]]:
+    """Collect the first Ctrl-C or SIGTERM instead of dying of it; the second one is obeyed."""
+    asked: list[str] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(signal.Signals(number).name)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        print(
+            f"\n{asked[0]}: stopping after the epochs under way, which are checkpointed; "
+            "once more to stop at once",
+            file=sys.stderr,
+        )
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        before[one] = signal.signal(one, ask)
+    try:
+        yield asked
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train the missing runs in order of priority; return 1 if one failed."""
+    from rgkit.grid import in_order
+    from rgkit.progress import Estimator, clock
+    from rgkit.runner import run_missing
+
+    grids = [grid(path, {"profile": args.profile}) for path in notebooks(args.only)]
+    store = Store()
+    configs = list({store.path(c): c for c in in_order(grids)}.values())
+    recorded = sum(store.path(c).is_file() for c in configs)
+    with _interruptible() as asked:
+        done = run_missing(
+            configs,
+            store,
+            device=args.device,
+            step=args.step,
+            jobs=args.jobs,
+            time_limit=args.time_limit,
+            out=Path(args.out) if args.out else None,
+            stop=lambda: bool(asked),
+            show="bar" if sys.stderr.isatty() else "lines",
+        )
+    diverged = [r for c in done.finished if (r := store.get(c)) and r.status == "diverged"]
+    print(
+        f"{len(configs)} runs: {recorded} were recorded, {len(done.finished)} trained now "
+        f"({len(diverged)} of them diverged), {len(done.stopped)} stopped at a checkpoint, "
+        f"{len(done.left)} not begun, {len(done.failed)} failed"
+    )
+    if done.left and not (done.finished or done.stopped or asked):
+        seconds = [s for c in done.left if (s := Estimator(store).seconds(c)) is not None]
+        shortest = clock(min(seconds, default=None))
+        print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")
+    for config, error in done.failed.items():
+        print(f"FAILED {config}: {error}", file=sys.stderr)
+    return 1 if done.failed else 0
+
+
+def merge(args: argparse.Namespace) -> int:
+    """Bring records from other machines into the store; return 1 if some were refused."""
+    from rgkit import archive
+
+    store, refused = Store(), 0
+    for name in args.archives:
+        path = Path(name)
+        if not path.exists():
+            raise UsageError(f"{name}: there is no such archive or folder")
+        merged = archive.merge(path, store)
+        refused += len(merged.refused)
+        print(
+            f"{name}: {merged.added} records added, {merged.known} known, {merged.repeats} with "
+            f"other numbers kept among the repeats, {len(merged.refused)} refused"
+        )
+        for reason in merged.refused:
+            print(f"REFUSED {reason}", file=sys.stderr)
+    return 1 if refused else 0

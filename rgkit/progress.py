@@ -1,0 +1,156 @@
+"""How long runs take, learned from the records and from what is under way; shown as it goes."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rgkit.config import Classification, Config
+from rgkit.store import Record
+
+# Images to train on and to test on.
+SIZES = {"cifar10": (50_000, 10_000), "digits": (1_500, 297), "scenes": (5_000, 1_000)}
+
+
+def cost(config: Config) -> float:
+    """Return the images that a run trains on, and a third of those it is tested on.
+
+    A training step is three passes over the network, a test is one: a run's time is in proportion.
+    """
+    if not isinstance(config, Classification):
+        return 1.0
+    images, tests = SIZES[config.data]
+    return config.epochs * ((config.images or images) + tests / 3)
+
+
+def clock(seconds: float | None) -> str:
+    """Return seconds as a person would say them.
+
+    >>> clock(42), clock(3000), clock(9000), clock(None)
+    ('42 s', '50 min', '2.5 h', '?')
+    """
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Estimator:
+    """Seconds that a run will take, learned from the records of runs like it.
+
+    Parameters
+    ----------
+    records : of any kind
+    device : str, optional
+        Learn from the records of this device alone.
+    """
+
+    def __init__(self, records: Iterable[Record], device: str | None = None) -> None:
+        rates: dict[Any, list[float]] = {}
+        for record in records:
+            here = device is None or record.source.get("device") == device
+            if record.status == "finished" and here:
+                rate = record.source["seconds"] / cost(record.config)
+                rates.setdefault(self.kind(record.config), []).append(rate)
+        self.rates = {kind: statistics.median(values) for kind, values in rates.items()}
+        self.live: dict[Any, tuple[float, float]] = {}
+
+    @staticmethod
+    def kind(config: Config) -> Any:
+        """Return what runs of one speed have in common."""
+        if isinstance(config, Classification):
+            return (config.task, config.model, config.precision, config.data)
+        return (config.task, getattr(config, "model", ""))
+
+    def learn(self, config: Config, part: float, seconds: float) -> None:
+        """Take in that `part` of a run has just taken so many seconds; this outweighs records."""
+        work, spent = self.live.get(self.kind(config), (0.0, 0.0))
+        self.live[self.kind(config)] = (work + part * cost(config), spent + seconds)
+
+    def seconds(self, config: Config) -> float | None:
+        """Return the estimate for one core or one GPU, or None where no run like it is known."""
+        work, spent = self.live.get(self.kind(config), (0.0, 0.0))
+        rate = spent / work if work else self.rates.get(self.kind(config))
+        return None if rate is None else rate * cost(config)
+
+
+class Progress:
+    """What is done, what is under way and how long the rest will take, on the standard error.
+
+    Parameters
+    ----------
+    todo : the configs to be run
+    estimate : Estimator
+    jobs : int
+        Runs at the same time.
+    show : "bar", "lines" or ""
+        A bar that moves, or a line for each run that ends: for logs and batch systems.
+    """
+
+    def __init__(
+        self, todo: list[Config], estimate: Estimator, jobs: int, show: str = "bar"
+    ) -> None:
+        self.estimate, self.jobs, self.show = estimate, jobs, show
+        self.parts: dict[Config, float] = dict.fromkeys(todo, 0.0)
+        self.heard: dict[Config, float] = {}
+        self.ended = 0
+        self.bar: Any = None
+        if show == "bar":
+            try:
+                from tqdm import tqdm  # the text bar: a widget would need a network in HTML
+            except ImportError:
+                self.show = "lines"
+                return
+            form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} so far{postfix}"
+            self.bar = tqdm(
+                total=sum(map(cost, todo)),
+                desc=f"{len(todo)} runs",
+                bar_format=form,
+                file=sys.stderr,
+                mininterval=1,
+            )
+
+    def tell(self, config: Config, part: float) -> None:
+        """So much of a run is done; the first call says with what it began."""
+        now, before = time.monotonic(), self.parts[config]
+        if config in self.heard and part > before:
+            self.estimate.learn(config, part - before, now - self.heard[config])
+        self.heard[config], self.parts[config] = now, part
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"about {clock(self.remaining())} to go", refresh=False)
+            self.bar.update((part - before) * cost(config))
+
+    def end(self, config: Config, how: str) -> None:
+        """A run has ended; `how` says in what way."""
+        self.ended += 1
+        self.tell(config, 1.0)
+        if self.show == "lines":
+            left = clock(self.remaining())
+            text = f"[{self.ended}/{len(self.parts)}] {config}: {how}; about {left} to go"
+            print(text, file=sys.stderr, flush=True)
+
+    def drop(self, config: Config) -> None:
+        """A run will not be taken up."""
+        self.tell(config, self.parts.get(config, 0.0))
+        del self.parts[config]
+
+    def remaining(self) -> float | None:
+        """Return the seconds until all is done, or None where a kind of run is not known yet."""
+        total, longest = 0.0, 0.0
+        for config, part in self.parts.items():
+            if part == 1.0:
+                continue
+            whole = self.estimate.seconds(config)
+            if whole is None:
+                return None
+            total, longest = total + (1 - part) * whole, max(longest, (1 - part) * whole)
+        return max(total / self.jobs, longest)
+
+    def close(self) -> None:
+        """Leave the last state of the bar on the screen."""
+        if self.bar is not None:
+            self.bar.close()

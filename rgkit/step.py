@@ -1,0 +1,146 @@
+"""One step of training: the place where the loss is multiplied by u."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from rgkit.config import Classification
+from rgkit.data.augment import Augmenter, Plan
+from rgkit.device import DTYPES
+from rgkit.models.classification import build
+from rgkit.spec import nearest
+
+KINDS = ("auto", "plain", "captured", "compiled")
+
+
+def make_optimizer(config: Classification, net: nn.Module) -> torch.optim.Optimizer:
+    """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it."""
+    if config.optimizer == "adam":
+        betas = (config.momentum, 0.999)
+        return torch.optim.Adam(
+            net.parameters(), config.lr, betas=betas, weight_decay=config.weight_decay
+        )
+    return torch.optim.SGD(
+        net.parameters(),
+        config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+    )
+
+
+def train_epoch(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    lr: np.ndarray,
+    u: np.ndarray,
+    autocast: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Train over the batches, step t at learning rate lr[t] with loss weight u[t].
+
+    Random Gradient (RG section 4) is the line that multiplies the loss by u: gradients shrink,
+    the optimizer's weight decay does not.
+
+    Returns
+    -------
+    losses [steps] and correct [steps], unweighted, on the device; nothing is read back before
+    """
+    net.train()
+    losses, correct = [], []
+    for (images, labels), lr_t, u_t in zip(batches, lr.tolist(), u.tolist(), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = lr_t
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+            logits = net(images)
+        loss = cross_entropy(logits.to(images.dtype), labels)
+        optimizer.zero_grad(set_to_none=True)
+        (u_t * loss).backward()  # the method
+        optimizer.step()
+        losses.append(loss.detach())
+        correct.append((logits.detach().argmax(1) == labels).sum())
+    return torch.stack(losses), torch.stack(correct)
+
+
+class Stepper(Protocol):
+    """A network and its optimizer, and a way to take an epoch's steps with them."""
+
+    name: str
+    net: nn.Module
+
+    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Train one epoch; return losses and correct [steps], on the device."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state` returned."""
+
+
+class PlainStep:
+    """PyTorch as a user would write it: the reference that every faster way is held against."""
+
+    name = "plain"
+
+    def __init__(
+        self, config: Classification, classes: int, images: Augmenter, labels: Tensor
+    ) -> None:
+        dtype = DTYPES[config.precision]
+        net = build(config.model, classes, seed=config.seed).to(labels.device, dtype)
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(config, self.net)
+        self.images, self.labels, self.batch = images, labels, config.batch
+        self.autocast = config.precision == "bfloat16"
+
+    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Train one epoch, a batch at a time."""
+        parts = zip(*(part.split(self.batch) for part in plan), strict=True)
+        batches = ((self.images.batch(*part), self.labels[part[0]]) for part in parts)
+        return train_epoch(self.net, self.optimizer, batches, lr, u, self.autocast)
+
+    def state(self) -> dict[str, Any]:
+        """Return weights and optimizer."""
+        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over weights and optimizer."""
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def make_step(
+    kind: str,
+    config: Classification,
+    classes: int,
+    images: Augmenter,
+    labels: Tensor,
+    place: int = 0,
+) -> Stepper:
+    """Return the way to take steps, with the fresh weights of the config's seed.
+
+    Parameters
+    ----------
+    kind : str
+        ``plain``, ``captured``, ``compiled`` (captured after torch.compile), or ``auto``: captured
+        for SGD on a GPU, plain elsewhere; on a CPU a captured step has nothing to save.
+    classes : int
+    images, labels : the training split on its device
+    place : int
+        Runs that share a GPU at the same time each have a place of their own.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"step={kind!r} given{nearest(kind, list(KINDS))}")
+    from rgkit import captured
+
+    if kind == "auto":
+        kind = "captured" if labels.is_cuda and config.optimizer == "sgd" else "plain"
+    if kind == "plain":
+        return PlainStep(config, classes, images, labels)
+    return captured.take(kind, config, classes, images, labels, place)

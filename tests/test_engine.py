@@ -1,0 +1,375 @@
+"""The engine: nothing that was measured is lost, whatever is killed and whenever."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rgkit import archive, cli
+from rgkit.checkpoint import Checkpoint
+from rgkit.config import Classification
+from rgkit.grid import Grid, cross, in_order
+from rgkit.perform import How, perform
+from rgkit.progress import Estimator, Progress, cost
+from rgkit.runner import Work, _in_streams, run_missing
+from rgkit.store import Record, Store
+
+RUN = Classification(
+    data="digits", images=256, model="resnet8(4)", epochs=12, batch=32, momentum=0.9,
+    weight="uniform(0, 1)",
+)  # fmt: skip
+TINY = RUN.replace(images=64, model="resnet8(2)", epochs=1)
+
+
+def checkpoints(root: Path) -> list[Path]:
+    return [path for path in root.glob("checkpoints/*/*") if path.is_file()]
+
+
+# --- checkpoints ----------------------------------------------------------------------------
+
+
+def _train_in_child(root: str, config: Classification) -> None:
+    run_missing([config], Store(root), device="cpu", jobs=1, every=0, show="")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a fork server")
+def test_killed_twenty_times_at_random_moments_it_ends_with_the_same_numbers(tmp_path):
+    """The child is killed with SIGKILL: it can clean up nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rgkit.train", "rgkit.runner", "sklearn.datasets"])
+    configs = [RUN.replace(seed=seed, epochs=60) for seed in range(40)]
+    store, moments, kills, at = Store(tmp_path), random.Random(1), 0, 0
+    while kills < 20:
+        child = context.Process(target=_train_in_child, args=(str(tmp_path), configs[at]))
+        child.start()
+        child.join(moments.uniform(0.05, 1.5))
+        if child.exitcode is None:
+            child.kill()
+            kills += 1
+            child.join()
+        assert child.exitcode in (0, -signal.SIGKILL)
+        at += store.get(configs[at]) is not None
+    resumed = 0
+    for config in configs[: at + 1]:
+        _train_in_child(str(tmp_path), config)
+        found, whole = store.get(config), perform(config, How("cpu"))
+        assert found.as_dict()["epochs"] == whole.as_dict()["epochs"]
+        resumed += found.source.get("resumed", 0)
+    assert resumed >= 5  # the kills hit runs that had a checkpoint
+    assert checkpoints(tmp_path) == []
+
+
+def test_at_the_time_limit_a_run_is_checkpointed_and_taken_up_again(tmp_path):
+    store, long = Store(tmp_path), RUN.replace(epochs=400)
+    short = RUN.replace(epochs=8)
+    assert run_missing([long], store, device="cpu", time_limit=0.5, show="").stopped == [long]
+    assert store.get(long) is None
+    assert len(checkpoints(tmp_path)) == 1
+    state = Checkpoint(store, long).load("cpu")
+    assert 1 <= len(state["epochs"]["test_loss"]) < 400
+    # The same, small enough to be ended: stopped after its third epoch.
+    asked = []
+    done = run_missing(
+        [short],
+        store,
+        device="cpu",
+        jobs=1,
+        show="",
+        stop=lambda: len(asked) >= 4 or asked.append(1),
+    )
+    assert done.stopped == [short]
+    assert run_missing([short], store, device="cpu", jobs=1, show="").finished == [short]
+    whole = perform(short, How("cpu"))
+    assert store.get(short).epochs == whole.as_dict()["epochs"]
+    assert store.get(short).source["resumed"] == 1
+
+
+def test_nothing_is_begun_that_cannot_end_in_time(tmp_path):
+    store = Store(tmp_path)
+    run_missing([TINY], store, device="cpu", show="")
+    long = TINY.replace(epochs=10**6)  # of the same kind, so its time is known
+    other = TINY.replace(seed=1)
+    done = run_missing([long, other], store, device="cpu", jobs=1, time_limit=60, show="")
+    assert (done.left, done.finished) == ([long], [other])
+    assert run_missing([TINY.replace(seed=2)], store, time_limit=-1, show="").finished == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_checkpoint_starts_the_run_over_and_says_so(tmp_path, damage, capsys):
+    store = Store(tmp_path)
+    kept = Checkpoint(store, RUN, every=0)
+    run_missing([RUN], store, device="cpu", jobs=1, every=0, time_limit=0.2, show="")
+    data = kept.path.read_bytes()
+    if damage == "other":
+        Checkpoint(store, TINY).save({"epochs": {}})
+        data = Checkpoint(store, TINY).path.read_bytes()
+    kept.path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": data}[damage])
+    assert run_missing([RUN], store, device="cpu", jobs=1, show="").finished == [RUN]
+    assert "no readable checkpoint" in capsys.readouterr().err
+    assert store.get(RUN).epochs == perform(RUN, How("cpu")).as_dict()["epochs"]
+
+
+def test_a_checkpoint_holds_no_code(tmp_path):
+    """weights_only: a file that would run code when it is loaded is refused."""
+
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    kept = Checkpoint(Store(tmp_path), RUN)
+    kept.save({"epochs": Evil()})
+    assert kept.load("cpu") is None
+    assert not (tmp_path / "ran").exists()
+
+
+# --- several at once ------------------------------------------------------------------------
+
+
+def test_runs_that_take_turns_measure_what_one_measures_alone(tmp_path):
+    """What shares a GPU, in turn on a CPU."""
+    configs = [RUN.replace(seed=seed, epochs=2 + seed) for seed in range(5)]
+    store = Store(tmp_path)
+    progress = Progress(configs, Estimator(()), 3, "")
+    work = Work(store, How("cpu", store=store), None, lambda: False, progress)
+    _in_streams(list(configs), work, 3)
+    assert set(work.summary.finished) == set(configs)
+    for config in configs:
+        assert store.get(config).epochs == perform(config, How("cpu")).as_dict()["epochs"]
+
+
+def test_a_killed_worker_costs_no_run(tmp_path):
+    configs, store, killed = [RUN.replace(seed=s, epochs=30) for s in range(3)], Store(tmp_path), []
+
+    def kill_one() -> bool:
+        if not killed and checkpoints(tmp_path):
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return False
+
+    done = run_missing(configs, store, device="cpu", jobs=2, every=0, stop=kill_one, show="")
+    assert killed
+    assert (set(done.finished), done.failed) == (set(configs), {})
+    whole = perform(configs[0], How("cpu")).as_dict()["epochs"]
+    assert store.get(configs[0]).epochs == whole
+    assert checkpoints(tmp_path) == []
+
+
+ENDLESS = """
+import multiprocessing, sys
+from rgkit.config import Classification
+from rgkit.runner import run_missing
+from rgkit.store import Store
+
+def stop():
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    return False
+
+if __name__ == "__main__":
+    base = Classification(data="digits", images=64, model="resnet8(2)", epochs=10**6)
+    two = [base, base.replace(seed=1)]
+    run_missing(two, Store(sys.argv[1]), device="cpu", jobs=2, stop=stop, show="")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_workers_end_with_their_parent(tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    with subprocess.Popen([sys.executable, script, tmp_path], stdout=subprocess.PIPE) as parent:
+        workers: list[bytes] = []
+        while len(workers) < 2:
+            workers = parent.stdout.readline().split()
+        parent.kill()
+    for _ in range(100):
+        alive = [pid for pid in workers if Path("/proc", pid.decode()).is_dir()]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert alive == []
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    bad, good = TINY.replace(images=5000), TINY
+    done = run_missing([bad, good], Store(tmp_path), device="cpu", jobs=1, show="lines")
+    assert done.finished == [good]
+    assert "images=5000 given; digits has 1,500" in done.failed[bad]
+    assert "FAILED" in capsys.readouterr().err
+    again = run_missing([bad, good], Store(tmp_path / "b"), device="cpu", jobs=2, show="")
+    assert (again.finished, list(again.failed)) == ([good], [bad])
+
+
+# --- the order and the clock ----------------------------------------------------------------
+
+
+def test_the_plan_takes_priorities_then_seeds_then_whole_blocks():
+    axes = {"arm": ["plain", "RG"], "momentum": [0.5, 0.9], "seed": [0, 1]}
+    first = Grid(cross(RUN.replace(weight="constant(1)"), axes, priority=1))
+    urgent = Grid(cross(RUN.replace(lr=0.7), {"arm": ["RG"], "seed": [1]}, priority=0))
+    order = [(c.lr, c.seed, c.momentum, c.weight[0]) for c in in_order([first, urgent])]
+    assert order == [
+        (0.7, 1, 0.9, "u"),
+        *[(0.1, s, m, w) for s in (0, 1) for m in (0.5, 0.9) for w in "cu"],
+    ]
+
+
+def test_the_estimate_is_of_this_device_and_what_is_under_way_outweighs_it(tmp_path):
+    def recorded(seconds: float, device: str, seed: int) -> Record:
+        where = {"seconds": seconds, "device": device}
+        return Record("k", RUN.replace(seed=seed), "f", "finished", {}, where)
+
+    records = [recorded(s, "GPU", n) for n, s in enumerate((1, 3, 2))] + [recorded(60, "CPU", 4)]
+    fast, slow = Estimator(records, "GPU"), Estimator(records, "CPU")
+    assert fast.seconds(RUN) == pytest.approx(2)
+    assert slow.seconds(RUN.replace(epochs=24)) == pytest.approx(120)
+    assert slow.seconds(RUN.replace(model="resnet18")) is None
+    slow.learn(RUN, 0.5, 10)
+    assert slow.seconds(RUN) == pytest.approx(20)
+
+
+def test_the_remaining_time_counts_what_is_left_over_all_jobs():
+    configs = [RUN.replace(seed=s) for s in range(4)]
+    estimate = Estimator(())
+    progress = Progress(configs, estimate, 2, "")
+    assert progress.remaining() is None
+    estimate.learn(RUN, 1.0, 100.0)
+    assert progress.remaining() == pytest.approx(200)
+    progress.parts[configs[0]] = 0.5
+    assert progress.remaining() == pytest.approx(175)
+    progress.drop(configs[1])
+    assert progress.remaining() == pytest.approx(125)
+    assert cost(RUN.replace(epochs=24)) == 2 * cost(RUN)
+
+
+# --- archives -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """An archive of two records, and the store that they were written to."""
+    out, store = tmp_path / "there" / "runs.jsonl", Store(tmp_path / "there" / "results")
+    configs = [TINY, TINY.replace(seed=1)]
+    run_missing(configs, store, device="cpu", jobs=1, out=out, show="")
+    return out, store, configs
+
+
+def test_an_archive_brings_records_to_another_machine(packed, tmp_path):
+    out, there, configs = packed
+    here = Store(tmp_path / "here")
+    assert archive.merge(out, here) == archive.Merged(added=2)
+    assert archive.merge(out, here) == archive.Merged(known=2)
+    assert archive.merge(there.root, Store(tmp_path / "third")) == archive.Merged(added=2)
+    for config in configs:
+        assert here.path(config).read_bytes() == there.path(config).read_bytes()
+
+
+def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
+    out, there, _ = packed
+    text = out.read_text().splitlines()[0]
+    found = json.loads(text)
+    found["epochs"]["test_accuracy"] = [99.0]
+    out.write_text(json.dumps(found) + "\n")
+    assert archive.merge(out, there) == archive.Merged(repeats=1)
+    assert len(list(there.root.glob("repeats/*.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"numerics": 0}, "numerics version 0, this is version 1"),
+        ({"fingerprint": "0" * 16}, "data fingerprint 0000000000000000, here the data have"),
+        ({"key": "0" * 16}, "its key 0000000000000000 is not that of its config"),
+        ({"config": {"task": "classification", "lrr": 1}}, "its config cannot be run here"),
+        ({"config": {"task": "cooking"}}, "its config cannot be run here: task='cooking'"),
+        ({"status": "running"}, "status 'running'"),
+        ({"epochs": {"test_accuracy": [1.0, 2.0]}}, "finished, but with [2] epochs of 1"),
+        ({"source": None}, "does not say what was measured and where"),
+    ],
+)
+def test_what_disagrees_is_refused_with_the_reason_and_the_rest_is_merged(
+    packed, tmp_path, change, reason
+):
+    out, _, _ = packed
+    first, second = out.read_text().splitlines()
+    out.write_text(json.dumps(json.loads(first) | change) + "\n" + second + "\n")
+    merged = archive.merge(out, Store(tmp_path / "here"))
+    assert merged.added == 1
+    assert len(merged.refused) == 1
+    assert merged.refused[0].startswith(f"{out}: line 1: ")
+    assert reason in merged.refused[0]
+
+
+def test_half_a_line_spoils_no_other(packed, tmp_path):
+    """A writer that was killed in the middle, and one that went on after it."""
+    out, there, configs = packed
+    data = out.read_bytes()
+    out.write_bytes(data[: len(data) - 100])
+    archive.append(out, there.get(configs[1]))
+    merged = archive.merge(out, Store(tmp_path / "here"))
+    assert (merged.added, len(merged.refused)) == (2, 1)
+    assert "line 2: not a whole record" in merged.refused[0]
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def test_merge_on_the_command_line(packed, tmp_path, monkeypatch, capsys):
+    out, _, _ = packed
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path / "here"))
+    assert cli.main(["results", "merge", str(out)]) == 0
+    assert "2 records added" in capsys.readouterr().out
+    with out.open("a") as file:
+        file.write("{}\n")
+    assert cli.main(["results", "merge", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "2 known" in said.out
+    assert "REFUSED" in said.err
+    assert "line 3" in said.err
+    assert cli.main(["results", "merge", str(tmp_path / "nowhere")]) == 2
+    assert "there is no such archive" in capsys.readouterr().err
+
+
+def test_the_plan_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path / "results"))
+    words = ["run", "--plan", "--profile", "smoke", "--only", "fig5", "--jobs", "1"]
+    out = tmp_path / "out.jsonl"
+    assert cli.main([*words, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    runs = len(list((tmp_path / "results").glob("classification/*.json")))
+    assert runs >= 4
+    assert f"{runs} runs: 0 were recorded, {runs} trained now" in said.out
+    assert f"[{runs}/{runs}]" in said.err
+    assert len(out.read_text().splitlines()) == runs
+    assert cli.main(words) == 0
+    assert f"{runs} runs: {runs} were recorded, 0 trained now" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_one_interrupt_checkpoints_and_exits_well(tmp_path):
+    """What a batch system does to a job: SIGTERM, then wait."""
+    program = "import sys; from rgkit.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = os.environ | {"RGKIT_RESULTS": str(tmp_path / "results")}
+    words = ["run", "--plan", "--profile", "smoke", "--only", "discarded", "--jobs", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if line.startswith("[2/"):
+                process.send_signal(signal.SIGTERM)
+                break
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "not begun" in said
+    assert list((tmp_path / "results").glob("classification/*.json"))
