@@ -132,8 +132,9 @@ class Classification(Config):
             ("data", NAMES),
         ):
             value = getattr(self, name)
-            hint = nearest(str(value), list(choices)).removeprefix("; ")
-            _require(value in choices, name, value, hint)
+            if value not in choices:
+                hint = nearest(str(value), list(choices)).removeprefix("; ")
+                _require(False, name, value, hint)
         _require(self.lr > 0, "lr", self.lr, "a positive number")
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 up to below 1")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
