@@ -126,7 +126,8 @@ def execute_all(
     if not todo:
         return failed
     started = time.monotonic()
-    tasks = sorted(todo.values(), key=lambda task: -_duration(task.output))  # the longest first
+    # The longest first, so that the last ones end together; where no time is known, by the text.
+    tasks = sorted(todo.values(), key=lambda t: (_duration(t.output), t.path.stat().st_size))[::-1]
     train = any(not file.is_file() for task in tasks for file in _records(task.path, parameters))
     for done, (page, message) in enumerate(kernels.execute_all(tasks, jobs, train=train), 1):
         spent = time.monotonic() - started

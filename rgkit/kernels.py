@@ -28,7 +28,7 @@ from typing import Any, cast
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
 IMPORTS = (
-    "papermill", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.pylabtools", "yaml",
+    "papermill", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.pylabtools", "yaml",
     "matplotlib.backends.backend_agg", "contourpy", "pandas.io.formats.html",
     "rgkit.models.names", "rgkit.plots", "rgkit.profiles", "rgkit.quadratic_plots", "rgkit.report",
     "rgkit.stats",
@@ -110,7 +110,8 @@ def execute_all(
                 yield futures[future], _no_cell(error) if error else future.result()
         return
     ours, theirs = Pipe()
-    words = [sys.executable, "-c", START, str(theirs.fileno())]
+    # The option is that of kernels, whose debugger complains without.
+    words = [sys.executable, "-Xfrozen_modules=off", "-c", START, str(theirs.fileno())]
     left = {task.page for task in tasks}
     # A session of its own: Ctrl-C is for the build, whose end is then everybody's.
     with subprocess.Popen(
