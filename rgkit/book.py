@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,24 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rgkit import kernels, scorecard
+from rgkit.jupyterbook import html, jupyter_book
 from rgkit.kernels import Task
 from rgkit.notebook import ROOT, grid
 from rgkit.report import LEDGERS
 from rgkit.store import Store
 
 MATHJAX = "tex-svg-full.js"
-# Sphinx imports its extensions late; here they come while the notebooks are executed.
-WAITING = """
-import json, sys
-sys.modules["rfc3987_syntax"] = None  # a grammar that jsonschema takes a second to import
-import jupyter_book.cli.main, jupyter_book.sphinx, sphinx.builders.html, sphinx.search.en
-import myst_nb.sphinx_ext, pydata_sphinx_theme, sphinx_book_theme, sphinxcontrib.bibtex
-import sphinx_copybutton, sphinx_design, sphinx_togglebutton, sphinx_external_toc
-words = sys.stdin.readline()
-if words:
-    sys.argv = json.loads(words)
-    jupyter_book.cli.main.main()
-"""
 
 
 def _digest(*parts: bytes) -> str:
@@ -194,26 +182,6 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
     for path in source.rglob("*"):
         if path.is_file() and path not in kept:
             path.unlink()
-
-
-def jupyter_book() -> subprocess.Popen[str]:
-    """Start Jupyter Book: it imports all it needs, then waits for its arguments, a JSON line."""
-    pipe = subprocess.PIPE
-    words = [sys.executable, "-c", WAITING]
-    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-
-
-def html(source: Path, output: Path, tool: subprocess.Popen[str] | None = None) -> int:
-    """Run Jupyter Book over a staged source; warnings are errors; return its exit status.
-
-    What it prints is shown only where it failed. `tool` is a `jupyter_book` started before.
-    """
-    words = ["jupyter-book", "build", str(source), "--path-output", str(output.parent)]
-    with tool or jupyter_book() as process:
-        said = process.communicate(json.dumps([*words, "-W", "--keep-going", "-n", "-q"]))
-    if process.returncode:
-        print(*said, sep="\n", file=sys.stderr)
-    return process.returncode
 
 
 def build(
