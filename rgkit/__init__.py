@@ -9,10 +9,9 @@ from typing import Any
 
 _HOMES = {
     "config": ["Classification", "StepTiming"],
-    "execute": ["Results", "collect", "run"],
+    "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "Grid"],
     "profiles": ["classification", "no_runs", "step_timing"],
-    "timing": ["step_ratios"],
     "report": ["banner", "conclude", "glue", "provenance"],
     "stats": [
         "DELTA_ACCURACY",

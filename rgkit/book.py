@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit import scorecard
+from rgkit import kernels, scorecard
+from rgkit.jupyterbook import html, jupyter_book
+from rgkit.kernels import Task
 from rgkit.notebook import ROOT, grid
 from rgkit.report import LEDGERS
 from rgkit.store import Store
@@ -38,6 +36,11 @@ def _version(package: str) -> str:
         return "none"
 
 
+def _records(path: Path, parameters: Mapping[str, Any]) -> list[Path]:
+    store = Store()
+    return sorted({store.path(cell.config) for cell in grid(path, parameters)})
+
+
 def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return what an executed notebook depends on, part by part, as digests.
 
@@ -45,8 +48,7 @@ def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
     and the packages that draw and compute.
     """
     code = [*sorted((ROOT / "rgkit").rglob("*.py")), *LEDGERS]
-    store = Store()
-    records = sorted({store.path(cell.config) for cell in grid(path, parameters)})
+    records = _records(path, parameters)
     packages = ("torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "papermill")
     return {
         "notebook": _digest(path.read_bytes()),
@@ -58,35 +60,8 @@ def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def execute(path: Path, output: Path, parameters: Mapping[str, Any], page: str) -> str:
-    """Execute one notebook through papermill; return "" or what failed, with the cell.
-
-    The executed copy is written in either case; a failed one shows where.
-    """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # The notebook's last cell says which notebook and parameters it was executed with.
-    os.environ["RGKIT_NOTEBOOK"] = page
-    os.environ["RGKIT_PARAMETERS"] = json.dumps(dict(parameters))
-    # Runs use one thread anyway, and idle threads that wait in a loop slow down the other kernels.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    try:
-        papermill.execute_notebook(
-            str(path),
-            str(output),
-            dict(parameters),
-            kernel_name="python3",
-            cwd=str(path.parent),
-            progress_bar=False,
-            shutdown_kernel="immediate",  # a graceful one costs a second and has nothing to save
-            config=Config(KernelManager={"transport_encryption": "auto"}),  # else kernels warn
-        )
-    except PapermillExecutionError as error:
-        first = next((s for s in error.source.splitlines() if s.strip()), "")
-        return f"cell {error.cell_index} (`{first.strip()}`): {error.ename}: {error.evalue}"
-    return ""
+    """Execute one notebook on a fresh kernel; return "" or what failed, with the cell."""
+    return kernels.execute(Task(page, path, output, parameters))
 
 
 def toc_pages() -> list[str]:
@@ -111,44 +86,46 @@ def page_of(path: Path) -> str:
     return str((path.relative_to(ROOT) if inside else Path("notebooks", path.name)).with_suffix(""))
 
 
+def _duration(executed: Path) -> float:
+    """Return how many seconds a notebook took when it was executed last; unknown is long."""
+    try:
+        return float(json.loads(executed.read_text())["metadata"]["papermill"]["duration"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return float("inf")
+
+
 def execute_all(
     paths: Sequence[Path], folder: Path, parameters: Mapping[str, Any], jobs: int
 ) -> dict[str, str]:
     """Execute the notebooks whose inputs changed, in parallel; return failures by page."""
-    todo: dict[str, tuple[Path, dict[str, str]]] = {}
+    todo: dict[str, Task] = {}
     for path in paths:
-        page, now = page_of(path), inputs(path, parameters)
-        stamp = folder / f"{page}.inputs.json"
+        task = Task(page_of(path), path, folder / f"{page_of(path)}.ipynb", parameters)
+        page, now, stamp = task.page, inputs(path, parameters), folder / f"{task.page}.inputs.json"
         before = json.loads(stamp.read_text()) if stamp.is_file() else {}
         changed = [part for part, digest in now.items() if before.get(part) != digest]
-        if not changed and (folder / f"{page}.ipynb").is_file():
+        if not changed and task.output.is_file():
             print(f"{page}: up to date")
             continue
         print(f"{page}: executing ({'new' if not before else ', '.join(changed) + ' changed'})")
         stamp.unlink(missing_ok=True)
-        todo[page] = (path, now)
+        todo[page] = task
     failed: dict[str, str] = {}
     if not todo:
         return failed
-    with ProcessPoolExecutor(min(jobs, len(todo))) as pool:
-        started = time.monotonic()
-        futures = {
-            page: pool.submit(execute, path, folder / f"{page}.ipynb", dict(parameters), page)
-            for page, (path, _) in todo.items()
-        }
-        for done, (page, future) in enumerate(futures.items(), 1):
-            try:
-                message = future.result()
-            except Exception as error:  # the kernel itself died or never came up
-                message = f"no cell: {type(error).__name__}: {error}"
-            spent = time.monotonic() - started
-            print(f"[{done}/{len(todo)}, {spent:.0f} s] {page}: {message or 'done'}", flush=True)
-            if message:
-                failed[page] = message
-                continue
-            # Runs may have been trained just now, so the records are looked at again.
-            stamp = folder / f"{page}.inputs.json"
-            stamp.write_text(json.dumps(inputs(todo[page][0], parameters)))
+    started = time.monotonic()
+    # The longest first, so that the last ones end together; where no time is known, by the text.
+    tasks = sorted(todo.values(), key=lambda t: (_duration(t.output), t.path.stat().st_size))[::-1]
+    train = any(not file.is_file() for task in tasks for file in _records(task.path, parameters))
+    for done, (page, message) in enumerate(kernels.execute_all(tasks, jobs, train=train), 1):
+        spent = time.monotonic() - started
+        print(f"[{done}/{len(todo)}, {spent:.0f} s] {page}: {message or 'done'}", flush=True)
+        if message:
+            failed[page] = message
+            continue
+        # Runs may have been trained just now, so the records are looked at again.
+        stamp = folder / f"{page}.inputs.json"
+        stamp.write_text(json.dumps(inputs(todo[page].path, parameters)))
     return failed
 
 
@@ -207,20 +184,6 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
             path.unlink()
 
 
-def html(source: Path, output: Path) -> int:
-    """Run Jupyter Book over a staged source; warnings are errors; return its exit status.
-
-    What it prints is shown only where it failed.
-    """
-    words = ["jupyter-book", "build", str(source), "--path-output", str(output.parent)]
-    tool = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
-    flags = ["-W", "--keep-going", "-n", "-q"]
-    done = subprocess.run([tool, *words[1:], *flags], capture_output=True, text=True)
-    if done.returncode:
-        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-    return done.returncode
-
-
 def build(
     output: Path = Path("_build"),
     profile: str = "best",
@@ -246,6 +209,7 @@ def build(
     if output.name != "_build":
         raise ValueError(f"output={str(output)!r} given; Jupyter Book wants a folder named _build")
     started, paths = time.monotonic(), list(notebooks or book_notebooks())
+    tool = jupyter_book() if notebooks is None else None
     executed = output / "executed"
     given = {} if profile == "best" else {"profile": profile}
     failed = execute_all(paths, executed, given, jobs)
@@ -254,7 +218,7 @@ def build(
     if notebooks is not None:
         return 1 if failed else 0
     stage(output / "source", executed, [page_of(p) for p in paths], failed)
-    status = html(output / "source", output)
+    status = html(output / "source", output, tool)
     missing = [p for p in toc_pages() if not (output / "html" / f"{p}.html").is_file()]
     for page in missing:
         print(f"FAILED {page}: the page was not built", file=sys.stderr)

@@ -11,12 +11,14 @@ import json
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rgkit.execute import Results
 from rgkit.grid import Grid
 from rgkit.spec import nearest
-from rgkit.stats import UNMEASURED, VERDICTS
+from rgkit.verdicts import UNMEASURED, VERDICTS
+
+if TYPE_CHECKING:
+    from rgkit.execute import Results  # with pandas, which building the book does not need
 
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"
@@ -143,7 +145,7 @@ def conclude(
     claim : str
         An id of the ledger.
     verdict : str
-        One of `rgkit.stats.VERDICTS`; a smoke test always says "not measured".
+        One of `rgkit.verdicts.VERDICTS`; a smoke test always says "not measured".
     measured : str
         One sentence, made from measured numbers.
     profile : str
@@ -189,8 +191,8 @@ def conclude(
 
 def provenance(what: Results | Grid, records_url: str = "../../results") -> None:
     """Show where a page's numbers come from, and hand it to the status page."""
-    records = what.records if isinstance(what, Results) else ()
-    grid = what.grid if isinstance(what, Results) else what
+    records = () if isinstance(what, Grid) else what.records
+    grid = what if isinstance(what, Grid) else what.grid
     notebook = os.environ.get("RGKIT_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "notebook")
     facts = {
         "notebook": notebook,

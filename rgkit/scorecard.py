@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rgkit.report import SOURCE_MIME, VERDICT_MIME, ledger
-from rgkit.stats import UNMEASURED, VERDICTS
+from rgkit.verdicts import UNMEASURED, VERDICTS
 
 PAPERS = {
     "random-gradient": "Random Gradient",

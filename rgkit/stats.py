@@ -11,10 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-SUPPORTED, CONTRADICTED = "supported", "contradicted"
-EQUIVALENT, INCONCLUSIVE = "equivalent within Δ", "inconclusive"
-UNMEASURED = "not measured"
-VERDICTS = (SUPPORTED, CONTRADICTED, EQUIVALENT, INCONCLUSIVE, UNMEASURED)
+from rgkit.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED
+from rgkit.verdicts import VERDICTS as VERDICTS
 
 # Fixed before any run was looked at, in percent points.
 DELTA_ACCURACY, DELTA_MIOU = 0.3, 1.0

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import StepTiming
 from rgkit.device import DTYPES, pick_device, reproducible
-from rgkit.execute import Results
 from rgkit.models.classification import build
 from rgkit.streams import stream
 from rgkit.train import Outcome
@@ -85,21 +83,3 @@ def time_steps(
                     outcome.epochs[name].append(ms)
             progress((pair + 1) / config.pairs)
     return outcome
-
-
-def step_ratios(results: Results) -> pd.DataFrame:
-    """Return the ratios of step times pair by pair, a row a pair: model, what, ratio.
-
-    ``what`` is "RG / plain" or, as a check of the clock, "plain again / plain". The denominator is
-    the geometric mean of both plain blocks of the pair for RG, the first block for the check.
-    """
-    parts = []
-    for model, frame in results.epochs.groupby("model", sort=False):
-        middle = (frame["plain"] * frame["plain_again"]) ** 0.5
-        ratios = {
-            "RG / plain": frame["rg"] / middle,
-            "plain again / plain": frame["plain_again"] / frame["plain"],
-        }
-        for what, ratio in ratios.items():
-            parts.append(pd.DataFrame({"model": model, "what": what, "ratio": ratio}))
-    return pd.concat(parts, ignore_index=True)
