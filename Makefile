@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lint clean
+.PHONY: help book test lint bench clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,10 @@ lint: $(STAMP) ## ruff, mypy, and notebooks committed without outputs
 	@$(BIN)/ruff format --check -q
 	@$(BIN)/mypy
 	@$(BIN)/rgkit check
+
+# On a machine with nothing else to do: about 15 minutes on two cores.
+bench: $(STAMP) ## measure the speed of everything here, for the book's bench page
+	@$(BIN)/rgkit bench
 
 clean: ## remove what was built; the environment and the records stay
 	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rgkit import kernels, scorecard
+from rgkit.bench import page as bench_page
 from rgkit.jupyterbook import html, jupyter_book
 from rgkit.kernels import Task
 from rgkit.notebook import ROOT, grid
@@ -165,6 +166,7 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
     generated = {
         made / "answer.md": scorecard.answer(table),
         made / "status.md": scorecard.status(notebooks, failed),
+        made / "bench.md": bench_page.page(Store().root / "bench"),
         made / "scorecard.md": f"Claims of the papers: **{scorecard.counts(papers)}**. "
         f"Our predictions: **{scorecard.counts(ours)}**.\n\n"
         f"```{{raw}} html\n{scorecard.as_html(table)}\n```\n",

@@ -68,6 +68,14 @@ def book(args: argparse.Namespace) -> int:
     return build(Path(args.output), args.profile, args.jobs)
 
 
+def bench(args: argparse.Namespace) -> int:
+    """Measure the speed of everything on this machine, for the bench page; minutes."""
+    from rgkit.bench.suite import run
+
+    print(run(args.device, args.quick))
+    return 0
+
+
 def readme(args: argparse.Namespace) -> int:
     """Write the findings and the picture of the built book into README.md."""
     from rgkit.readme import update
@@ -163,6 +171,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", default="_build")
     p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])
     p.add_argument("--jobs", type=int, default=2)
+    p = verb("bench", bench)
+    p.add_argument("--device", default="auto")
+    p.add_argument("--quick", action="store_true", help="one short round: does it run?")
     p = verb("readme", readme)
     p.add_argument("--output", default="_build")
     p.add_argument("--check", action="store_true", help="only say whether README.md is up to date")

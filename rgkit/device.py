@@ -33,6 +33,17 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def default_jobs(where: torch.device) -> int:
+    """Return how many runs at a time are best: a core each on a CPU, one on a GPU."""
+    return 1 if where.type == "cuda" else cores()
+
+
 @functools.cache
 def device_name(device: str = "auto") -> str:
     """Return the device in words, such as ``NVIDIA H200`` or ``x86_64 CPU, one thread``."""

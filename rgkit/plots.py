@@ -39,10 +39,12 @@ def use_style() -> None:
     plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False})
     try:
         from IPython.core.getipython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:
         return
     if get_ipython() is not None:
+        # Not without a shell: the backend looks for it once, when it is imported.
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
         set_matplotlib_formats("retina")  # type: ignore[no-untyped-call]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -142,11 +141,10 @@ def run_missing(
     if not todo:
         return Summary()
     from rgkit import processes
-    from rgkit.device import device_name, pick_device, turn
+    from rgkit.device import default_jobs, device_name, pick_device, turn
 
     where = pick_device(device)
-    if jobs is None:
-        jobs = 1 if where.type == "cuda" else len(os.sched_getaffinity(0))
+    jobs = jobs or default_jobs(where)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     how = How(device, step, store, every, deadline)
     estimate = Estimator(store, device_name(device))

@@ -29,7 +29,11 @@ IMPORTS = (
     "rgkit.models.names", "rgkit.plots", "rgkit.profiles", "rgkit.quadratic_plots", "rgkit.report",
     "rgkit.stats",
 )  # fmt: skip
-TRAINING_IMPORTS = ("rgkit.train", "rgkit.timing")  # with torch, which records do not need
+TRAINING_IMPORTS = (
+    "rgkit.train",
+    "rgkit.runner",
+    "rgkit.timing",
+)  # with torch, which records do not need
 
 
 def _fork(body: Callable[[], None]) -> int:
@@ -60,7 +64,7 @@ def _end_with(parent: int) -> None:
 
 
 def warm_up(modules: Sequence[str]) -> None:
-    """Import modules, and draw a figure that nobody sees, which finds the fonts."""
+    """Import modules, and draw once, which takes longest the first time."""
     gc.disable()
     # A grammar that jsonschema takes a second to import, and that nothing here checks.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -68,14 +72,27 @@ def warm_up(modules: Sequence[str]) -> None:
         with contextlib.suppress(ImportError):  # whoever needs it will say so
             import_module(name)
     del sys.modules["rfc3987_syntax"]
-    from matplotlib.figure import Figure
-
-    figure = Figure()  # not one of pyplot's, whose state it would change
-    figure.subplots().set(title="title", xlabel="$10^{1}$")
-    figure.savefig(io.BytesIO(), format="png")
+    _draw()
     gc.collect()
     gc.freeze()  # all this stays: kernels need neither search it nor copy it by searching
     gc.enable()
+
+
+def _draw() -> None:
+    """Draw a figure in the book's style that nobody sees: matplotlib keeps fonts and glyphs."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context():
+        with contextlib.suppress(ImportError):
+            import_module("rgkit.plots").use_style()
+        figure = Figure(layout="constrained")  # not one of pyplot's, whose state it would change
+        axes = figure.subplots(1, 2)
+        for place in axes:
+            place.plot([1e-3, 1e3], [0, 1], "o-", label="label")
+            place.set(title="title", xlabel="$10^{1}$", ylabel="label", xscale="log")
+            place.legend(title="title")
+        figure.savefig(io.BytesIO(), format="png", dpi=200)
 
 
 def serve(channel: int) -> None:

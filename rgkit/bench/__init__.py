@@ -1,0 +1,1 @@
+"""How fast everything is: `blocks` of training, the `book`, the `suite` of both, the `page`."""
