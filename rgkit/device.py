@@ -30,6 +30,8 @@ def pick_device(name: str = "auto") -> torch.device:
         raise ValueError(f"device={name!r} given; it is auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={name!r} given, but torch sees no GPU; use auto or cpu")
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and captures are made on the current one
     return device
 
 

@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from rgkit import archive, cli
 from rgkit.checkpoint import Checkpoint
 from rgkit.config import Classification
+from rgkit.device import turn
 from rgkit.grid import Grid, cross, in_order
 from rgkit.perform import How, perform
 from rgkit.progress import Estimator, Progress, cost
@@ -205,6 +207,21 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys
     assert "FAILED" in capsys.readouterr().err
     again = run_missing([bad, good], Store(tmp_path / "b"), device="cpu", jobs=2, show="")
     assert (again.finished, list(again.failed)) == ([good], [bad])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl")
+def test_processes_take_turns_on_a_gpu_and_none_on_a_cpu(tmp_path, monkeypatch):
+    import fcntl
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with turn(torch.device("cpu")):
+        assert list(tmp_path.iterdir()) == []
+    with turn(torch.device("cuda")):
+        (lock,) = tmp_path.iterdir()
+        with lock.open("w") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
 
 
 # --- the order and the clock ----------------------------------------------------------------
