@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rgkit.config import NUMERICS, Classification, ConfigError, from_dict
+from rgkit.config import KINDS, NUMERICS, Classification, ConfigError, from_dict
 from rgkit.store import Record, Store, fingerprint_of
 
 
@@ -27,7 +27,7 @@ def append(archive: Path, record: Record) -> None:
 def lines(archive: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, text) of every record in an archive, or in a folder of records."""
     if archive.is_dir():
-        for path in sorted(archive.glob("*/*.json")):
+        for path in sorted(p for task in KINDS for p in archive.glob(f"{task}/*.json")):
             yield str(path), path.read_text()
         return
     with archive.open() as file:

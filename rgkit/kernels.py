@@ -79,7 +79,7 @@ def execute_all(
     Parameters
     ----------
     tasks : sequence of Task
-        In the order in which they are started.
+        In the order in which they are started; no page twice.
     jobs : int
         Notebooks at the same time.
     train : bool

@@ -45,7 +45,8 @@ def use_style() -> None:
         # Not without a shell: the backend looks for it once, when it is imported.
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("retina")  # type: ignore[no-untyped-call]
+        # The layout has left no margins to trim, and finding that out draws everything twice.
+        set_matplotlib_formats("retina", bbox_inches=None)  # type: ignore[no-untyped-call]
 
 
 Panel = tuple[Axes, str, pd.DataFrame]

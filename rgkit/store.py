@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit.config import NUMERICS, Config, ConfigError, from_dict
+from rgkit.config import KINDS, NUMERICS, Config, ConfigError, from_dict
 
 # A run that uses no data set is filed under this fingerprint.
 NO_DATA = "none"
@@ -162,7 +162,7 @@ class Store:
         return path
 
     def __iter__(self) -> Iterator[Record]:
-        """Every record, in the order of the file names; repeats are left out."""
-        for path in sorted(self.root.glob("*/*.json")):
-            if path.parent.name != "repeats":
+        """Every record, in the order of the file names; repeats and benchmarks are none."""
+        for task in sorted(KINDS):
+            for path in sorted(self.root.glob(f"{task}/*.json")):
                 yield self.read(path)

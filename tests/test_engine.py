@@ -288,6 +288,14 @@ def test_an_archive_brings_records_to_another_machine(packed, tmp_path):
         assert here.path(config).read_bytes() == there.path(config).read_bytes()
 
 
+def test_a_benchmark_beside_the_records_is_no_record(packed, tmp_path):
+    _, there, _ = packed
+    (there.root / "bench").mkdir()
+    (there.root / "bench" / "abacus.1.json").write_text("{}")
+    assert len(list(there)) == 2
+    assert archive.merge(there.root, Store(tmp_path / "here")) == archive.Merged(added=2)
+
+
 def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
     out, there, _ = packed
     text = out.read_text().splitlines()[0]

@@ -52,7 +52,7 @@ def book(times: int = 5) -> dict[str, Any]:
     from contextlib import redirect_stdout
 
     from rgkit import book as ours
-    from rgkit import kernels
+    from rgkit.kernels import execute_all
 
     def timed(build: Callable[[], Any]) -> float:
         start = time.perf_counter()
@@ -76,7 +76,7 @@ def book(times: int = 5) -> dict[str, Any]:
         found["sequential"] = timed(lambda: sequential(Path(folder, "row", "_build")))
         tasks = _several(Path(folder, "several"), times)
         many: dict[str, float] = {"notebooks": len(tasks)}
-        many["cold"] = timed(lambda: any(m for _, m in kernels.execute_all(tasks, cores())))
+        many["cold"] = timed(lambda: [m for _, m in execute_all(tasks, cores()) if m])
         many["sequential"] = timed(lambda: _in_a_row(tasks))
         found["many"] = many
     say(f"the book: cold {found['cold']:.1f} s, papermill in a row {found['sequential']:.1f} s")
@@ -89,7 +89,7 @@ def _several(folder: Path, times: int) -> list[Task]:
     from rgkit.kernels import Task
 
     return [
-        Task(ours.page_of(path), path, folder / f"{number}" / path.name, {})
+        Task(f"{number}/{ours.page_of(path)}", path, folder / f"{number}" / path.name, {})
         for number in range(times)
         for path in ours.book_notebooks()
     ]

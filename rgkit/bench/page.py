@@ -70,10 +70,10 @@ def _throughput(found: Mapping[str, Any]) -> str:
     return (
         "Training images per second. The *paper-style loop* is what users of the papers' code run: "
         "torchvision's transforms image by image in a DataLoader with two workers, float32, "
-        "`.item()` at each step, all cores. Ratios are medians of interleaved blocks with 95 % "
-        "intervals. *Runs an hour* is of 30 epochs on all of CIFAR-10; the *matrix rate* is what "
-        "this device reaches in large bfloat16 products, one run's share of it.\n\n"
-        + _table(heads, rows)
+        "`.item()` at each step, all cores. Speeds are medians of interleaved blocks, ratios are "
+        "geometric means with 95 % intervals. *Runs an hour* is of 30 epochs on all of CIFAR-10; "
+        "the *matrix rate* is what this device reaches in large bfloat16 products, one run's share "
+        "of it.\n\n" + _table(heads, rows)
     )
 
 

@@ -150,7 +150,7 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
     folder : Path, optional
         Instead of the store's ``bench`` folder.
     """
-    start, rounds = time.perf_counter(), 1 if quick else 5
+    start, rounds = time.perf_counter(), 1 if quick else 4
     name = device_name(device)
     folder = folder or Store().root / "bench"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
