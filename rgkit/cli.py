@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rgkit.config import ConfigError
+from rgkit.config import STEPS, ConfigError
 from rgkit.notebook import UsageError
 from rgkit.profiles import NAMES as PROFILES
 
@@ -131,6 +132,24 @@ def doctor(args: argparse.Namespace) -> int:
     return data(argparse.Namespace(action="list"))
 
 
+def _count(text: str) -> int:
+    """Read a number of runs or notebooks at a time."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} given; a whole number of 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """Read a time in seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} given; seconds, such as 3000")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(prog="rgkit", description="Measure three training tricks.")
@@ -156,21 +175,21 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", default="", metavar="PATTERN", help="with --plan")
     p.add_argument(
         "--time-limit",
-        type=float,
+        type=_seconds,
         metavar="S",
         help="with --plan: seconds; nothing is started that cannot end in time",
     )
     p.add_argument("--out", metavar="ARCHIVE", help="with --plan: write finished runs here, too")
-    p.add_argument("--jobs", type=int, help="with --plan: runs at the same time")
+    p.add_argument("--jobs", type=_count, help="with --plan: runs at the same time")
     p.add_argument("--device", default="auto", help="with --plan: auto, cpu, cuda, cuda:N")
-    p.add_argument("--step", default="auto", help="with --plan: auto, plain, captured, compiled")
+    p.add_argument("--step", default="auto", choices=STEPS, help="with --plan, for experts")
     p = verb("results", results)
     p.add_argument("action", choices=["merge"])
     p.add_argument("archives", nargs="+", metavar="ARCHIVE", help="made by --out, or a folder")
     p = verb("book", book)
     p.add_argument("--output", default="_build")
     p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])
-    p.add_argument("--jobs", type=int, default=2)
+    p.add_argument("--jobs", type=_count, default=2)
     p = verb("bench", bench)
     p.add_argument("--device", default="auto")
     p.add_argument("--quick", action="store_true", help="one short round: does it run?")

@@ -18,6 +18,7 @@ NUMERICS = 1
 
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "bfloat16", "float64")
+STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.step.make_step`
 AUGMENTS = ("none", "crop", "crop+flip")
 
 

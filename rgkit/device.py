@@ -24,14 +24,20 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wrong = f"device={name!r} given; it is auto, cpu, cuda or cuda:N"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device={name!r} given; it is auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r} given, but torch sees no GPU; use auto or cpu")
-    if device.index is not None and device.type == "cuda":
-        torch.cuda.set_device(device)  # streams and captures are made on the current one
+        raise ValueError(wrong) from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(wrong)
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            here = f"{found} GPUs, counted from 0" if found else "no GPU; use auto or cpu"
+            raise ValueError(f"device={name!r} given, but torch sees {here}")
+        if device.index is not None:
+            torch.cuda.set_device(device)  # streams and captures are made on the current one
     return device
 
 

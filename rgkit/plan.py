@@ -92,13 +92,30 @@ def _interruptible() -> Iterator[list[str]]:
             signal.signal(one, handler)
 
 
+def _writable(name: str) -> Path:
+    """Return an archive's path if it can be written; UsageError says why not."""
+    path = Path(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            return path
+    except OSError as error:
+        raise UsageError(f"--out {name!r} given; it cannot be written: {error.strerror}") from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Train the missing runs in order of priority; return 1 if one failed."""
+    from rgkit.device import pick_device
     from rgkit.grid import in_order
     from rgkit.progress import Estimator, clock
     from rgkit.runner import run_missing
 
     grids = [grid(path, {"profile": args.profile}) for path in notebooks(args.only)]
+    out = _writable(args.out) if args.out else None
+    try:
+        pick_device(args.device)
+    except ValueError as error:
+        raise UsageError(f"--device: {error}") from None
     store = Store()
     configs = list({store.path(c): c for c in in_order(grids)}.values())
     recorded = sum(store.path(c).is_file() for c in configs)
@@ -110,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             step=args.step,
             jobs=args.jobs,
             time_limit=args.time_limit,
-            out=Path(args.out) if args.out else None,
+            out=out,
             stop=lambda: bool(asked),
             show="bar" if sys.stderr.isatty() else "lines",
         )
@@ -124,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
         seconds = [s for c in done.left if (s := Estimator(store).seconds(c)) is not None]
         shortest = clock(min(seconds, default=None))
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")
-    for config, error in done.failed.items():
-        print(f"FAILED {config}: {error}", file=sys.stderr)
+    for config, reason in done.failed.items():
+        print(f"FAILED {config}: {reason}", file=sys.stderr)
     return 1 if done.failed else 0
 
 

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rgkit.config import Classification
+from rgkit.config import STEPS, Classification
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.device import DTYPES
 from rgkit.models.classification import build
 from rgkit.spec import nearest
-
-KINDS = ("auto", "plain", "captured", "compiled")
 
 
 def make_optimizer(config: Classification, net: nn.Module) -> torch.optim.Optimizer:
@@ -135,8 +133,8 @@ def make_step(
     place : int
         Runs that share a GPU at the same time each have a place of their own.
     """
-    if kind not in KINDS:
-        raise ValueError(f"step={kind!r} given{nearest(kind, list(KINDS))}")
+    if kind not in STEPS:
+        raise ValueError(f"step={kind!r} given{nearest(kind, list(STEPS))}")
     from rgkit import captured
 
     if kind == "auto":

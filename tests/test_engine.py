@@ -377,6 +377,30 @@ def test_the_plan_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert f"{runs} runs: {runs} were recorded, 0 trained now" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--jobs", "0"], "'0' given; a whole number of 1 or more"),
+        (["--time-limit", "-5"], "'-5' given; seconds, such as 3000"),
+        (["--time-limit", "soon"], "'soon' given; seconds"),
+        (["--step", "fast"], "invalid choice: 'fast'"),
+        (["--device", "tpu"], "device='tpu' given"),
+        (["--device", "cuda:99"], "device='cuda:99' given"),
+        (["--out", "."], "--out '.' given; it cannot be written: Is a directory"),
+        (["--profile", "quik"], "invalid choice: 'quik'"),
+    ],
+)
+def test_wrong_use_is_caught_before_anything_is_trained(words, said, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
+    try:
+        status = cli.main(["run", "--plan", "--profile", "smoke", *words])
+    except SystemExit as end:  # argparse's own
+        status = end.code
+    assert status == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_one_interrupt_checkpoints_and_exits_well(tmp_path):
     """What a batch system does to a job: SIGTERM, then wait."""
