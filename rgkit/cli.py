@@ -129,6 +129,8 @@ def doctor(args: argparse.Namespace) -> int:
     print(f"torchvision {import_torchvision().__version__}")
     print(f"device: {device_name()}")
     print(f"records: {sum(1 for _ in Store())} in {Store().root}")
+    kept = len(list(Store().root.glob("checkpoints/*/*.pt")))
+    print(f"checkpoints: {kept} runs that were stopped and can go on")
     return data(argparse.Namespace(action="list"))
 
 

@@ -41,6 +41,17 @@ class Config:
         """Return the settings as plain data, the task first."""
         return {"task": self.task} | dataclasses.asdict(self)
 
+    def brief(self) -> str:
+        """Return the settings that are not the defaults, for a line of a log.
+
+        >>> Classification(seed=3, weight="uniform").brief()
+        'weight=uniform(0, 1), seed=3'
+        """
+        plain = type(self)()
+        names = [f.name for f in dataclasses.fields(self)]
+        own = [f"{n}={getattr(self, n)}" for n in names if getattr(self, n) != getattr(plain, n)]
+        return ", ".join(own) or "the defaults"
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some settings changed; ConfigError names an unknown one."""
         names = [f.name for f in dataclasses.fields(self)]

@@ -85,7 +85,7 @@ def run(
     bar = "bar" if show else ""
     summary = run_missing(in_order([grid]), store, device=device, jobs=jobs, show=bar)
     for config, error in summary.failed.items():
-        raise RuntimeError(f"{len(summary.failed)} runs failed, such as {config}: {error}")
+        raise RuntimeError(f"{len(summary.failed)} runs failed, such as {config.brief()}: {error}")
     if show:
         print(f"{len(grid)} runs: {len(grid) - missing} from records, {missing} trained now")
     return collect(grid, store)

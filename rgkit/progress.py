@@ -11,6 +11,8 @@ from typing import Any
 from rgkit.config import Classification, Config
 from rgkit.store import Record
 
+PAUSE = 60.0  # seconds between two lines while nothing ends
+
 # Images to train on and to test on.
 SIZES = {"cifar10": (50_000, 10_000), "digits": (1_500, 297), "scenes": (5_000, 1_000)}
 
@@ -88,7 +90,7 @@ class Progress:
     jobs : int
         Runs at the same time.
     show : "bar", "lines" or ""
-        A bar that moves, or a line for each run that ends: for logs and batch systems.
+        A bar that moves, or a line for each run that ends and one a minute: for logs.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Progress:
         self.estimate, self.jobs, self.show = estimate, jobs, show
         self.parts: dict[Config, float] = dict.fromkeys(todo, 0.0)
         self.heard: dict[Config, float] = {}
-        self.ended = 0
+        self.ended, self.spoke = 0, time.monotonic()
         self.bar: Any = None
         if show == "bar":
             try:
@@ -123,6 +125,14 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(f"about {clock(self.remaining())} to go", refresh=False)
             self.bar.update((part - before) * cost(config))
+        elif self.show == "lines" and now - self.spoke > PAUSE:
+            done = sum(cost(c) * p for c, p in self.parts.items()) / sum(map(cost, self.parts))
+            left = clock(self.remaining())
+            self._line(f"{100 * done:.0f} % of {len(self.parts)} runs; about {left} to go")
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+        self.spoke = time.monotonic()
 
     def end(self, config: Config, how: str) -> None:
         """A run has ended; `how` says in what way."""
@@ -130,8 +140,8 @@ class Progress:
         self.tell(config, 1.0)
         if self.show == "lines":
             left = clock(self.remaining())
-            text = f"[{self.ended}/{len(self.parts)}] {config}: {how}; about {left} to go"
-            print(text, file=sys.stderr, flush=True)
+            place = f"[{self.ended}/{len(self.parts)}]"
+            self._line(f"{place} {config.brief()}: {how}; about {left} to go")
 
     def drop(self, config: Config) -> None:
         """A run will not be taken up."""

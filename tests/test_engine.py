@@ -266,6 +266,18 @@ def test_the_remaining_time_counts_what_is_left_over_all_jobs():
     assert cost(RUN.replace(epochs=24)) == 2 * cost(RUN)
 
 
+def test_a_log_hears_of_a_long_run_once_in_a_while(monkeypatch, capsys):
+    monkeypatch.setattr("rgkit.progress.PAUSE", -1.0)
+    progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, "lines")
+    for part in (0.0, 0.5):
+        progress.tell(RUN, part)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("0 % of 2 runs; about ? to go")
+    assert said[1].startswith("25 % of 2 runs; about")
+    progress.end(RUN, "71.00 %, 3 s")
+    assert "[1/2] data=digits, " in capsys.readouterr().err
+
+
 # --- archives -------------------------------------------------------------------------------
 
 
@@ -375,6 +387,16 @@ def test_the_plan_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert len(out.read_text().splitlines()) == runs
     assert cli.main(words) == 0
     assert f"{runs} runs: {runs} were recorded, 0 trained now" in capsys.readouterr().out
+
+
+def test_a_smoke_test_of_the_plan_leaves_no_records(monkeypatch, capsys):
+    from rgkit.store import default_root
+
+    monkeypatch.delenv("RGKIT_RESULTS", raising=False)
+    before = set(default_root().rglob("*"))
+    assert cli.main(["run", "--plan", "--profile", "smoke", "--only", "cost", "--jobs", "1"]) == 0
+    assert "1 trained now" in capsys.readouterr().out
+    assert set(default_root().rglob("*")) == before
 
 
 @pytest.mark.parametrize(
