@@ -25,11 +25,8 @@ _messages: Any = None
 _stopped: Any = None
 
 
-def _start_worker(messages: Any, stopped: Any) -> None:
-    """Prepare a worker: it ends with its parent, and leaves Ctrl-C to it."""
-    global _messages, _stopped
-    _messages, _stopped = messages, stopped
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def end_with_parent() -> None:
+    """Make this worker end when its parent does, whatever ended that."""
     parent = multiprocessing.parent_process()
 
     def follow() -> None:
@@ -38,6 +35,14 @@ def _start_worker(messages: Any, stopped: Any) -> None:
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _start_worker(messages: Any, stopped: Any) -> None:
+    """Prepare a worker, which leaves Ctrl-C to its parent."""
+    global _messages, _stopped
+    _messages, _stopped = messages, stopped
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _run_one(config: Config, how: How, out: Path | None) -> Record | None:

@@ -18,6 +18,7 @@ from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.device import DTYPES, pick_device, reproducible
 from rgkit.models.classification import build
+from rgkit.processes import end_with_parent
 from rgkit.step import make_step
 
 
@@ -108,6 +109,7 @@ _gate: Any = None
 def _join(gate: Any) -> None:
     global _gate
     _gate = gate
+    end_with_parent()
     torch.set_num_threads(1)
 
 
