@@ -120,7 +120,7 @@ def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> F
                 ax.plot(run["epoch"], run["test_accuracy"], color=COLORS[arm], lw=0.7, alpha=0.4)
             mean = runs.groupby("epoch")["test_accuracy"].mean()
             ax.plot(mean.index, mean, color=COLORS[arm], lw=2.2, marker=MARKERS[arm], ms=4,
-                    label=arm)  # fmt: skip
+                    markevery=-(-len(mean) // 12), label=arm)  # fmt: skip
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(figure, parts, "epoch", "test accuracy, %")
     parts[-1][0].legend(loc="lower right", fontsize=8)
@@ -182,7 +182,8 @@ def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figu
     for ax, _, frame in parts:
         for arm in _arms(frame):
             mean = frame[frame["arm"] == arm].groupby("epoch")["weight_norm"].mean()
-            ax.plot(mean.index, mean, color=COLORS[arm], marker=MARKERS[arm], ms=4, label=arm)
+            ax.plot(mean.index, mean, color=COLORS[arm], marker=MARKERS[arm], ms=4,
+                    markevery=-(-len(mean) // 12), label=arm)  # fmt: skip
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(figure, parts, "epoch", "norm of the weights")
     parts[0][0].legend(fontsize=8)
