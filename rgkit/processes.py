@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import threading
-from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
@@ -58,24 +57,25 @@ def _run_one(config: Config, how: How, out: Path | None) -> Record | None:
 def run(waiting: list[Config], work: Work, jobs: int) -> None:
     """Run configs in `jobs` processes.
 
-    A process that is killed takes its run with it and nothing else: the run is taken up again from
-    its checkpoint, once.
+    A process that is killed takes its pool with it and nothing else: what was under way is taken up
+    again from its checkpoint, once and alone, so that it is known which run it was.
     """
-    context, deaths = multiprocessing.get_context("spawn"), Counter[Config]()
     while waiting:
-        messages, stopped = context.Queue(), context.Event()
-        with ProcessPoolExecutor(jobs, context, _start_worker, (messages, stopped)) as pool:
-            try:
-                lost = _drive(pool, waiting, work, jobs, messages, stopped)
-            except BaseException:
-                stopped.set()
-                raise
-        deaths.update(lost)
-        for config in lost:
-            if deaths[config] == 1:
-                waiting.insert(0, config)
-            else:
+        for config in _in_pool(waiting, work, jobs):
+            if _in_pool([config], work, 1):
                 work.fail(config, "its process was killed twice, perhaps for want of memory")
+
+
+def _in_pool(waiting: list[Config], work: Work, jobs: int) -> list[Config]:
+    """Run configs in a pool until nothing waits or it breaks; return what that interrupted."""
+    context = multiprocessing.get_context("spawn")
+    messages, stopped = context.Queue(), context.Event()
+    with ProcessPoolExecutor(jobs, context, _start_worker, (messages, stopped)) as pool:
+        try:
+            return _drive(pool, waiting, work, jobs, messages, stopped)
+        except BaseException:
+            stopped.set()
+            raise
 
 
 def _drive(

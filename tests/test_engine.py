@@ -165,6 +165,25 @@ def test_a_killed_worker_costs_no_run(tmp_path):
     assert checkpoints(tmp_path) == []
 
 
+def test_a_run_that_kills_its_process_fails_alone(tmp_path, monkeypatch):
+    """What a run that needs too much memory does to its neighbours: nothing."""
+    bad, good = RUN.replace(epochs=10**6), RUN.replace(seed=1, epochs=20)
+    store = Store(tmp_path)
+
+    def kill_the_bad_one() -> bool:
+        for path in checkpoints(tmp_path):
+            if path.name.startswith(Checkpoint(store, bad).key):
+                path.unlink(missing_ok=True)
+                for child in multiprocessing.active_children():
+                    os.kill(child.pid, signal.SIGKILL)
+        return False
+
+    two = [bad, good]
+    done = run_missing(two, store, device="cpu", jobs=2, every=0, stop=kill_the_bad_one, show="")
+    assert done.finished == [good]
+    assert "killed twice" in done.failed[bad]
+
+
 ENDLESS = """
 import multiprocessing, sys
 from rgkit.config import Classification
