@@ -85,8 +85,17 @@ def look(driver, theme: str = "light", width: int = WIDE) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
 
+ARRIVED = "return document.readyState === 'complete' && !!document.querySelector('article')"
+
+
 def show(driver, built, page: str) -> None:
+    from selenium.common.exceptions import JavascriptException
+    from selenium.webdriver.support.ui import WebDriverWait
+
     driver.get((built.html / f"{page}.html").as_uri())
+    # index.html only leads to the first page; a script that it interrupts on the way is no error.
+    waiting = WebDriverWait(driver, 30, 0.05, ignored_exceptions=[JavascriptException])
+    waiting.until(lambda d: d.execute_script(ARRIVED))
     driver.execute_async_script(MATHJAX_READY)
 
 
