@@ -54,7 +54,7 @@ def default_jobs(where: torch.device) -> int:
 
 @functools.cache
 def device_name(device: str = "auto") -> str:
-    """Return the device in words, such as ``NVIDIA H200`` or ``x86_64 CPU, one thread``."""
+    """Return the device in words, a GPU by its own name or ``x86_64 CPU, one thread``."""
     where = pick_device(device)
     if where.type == "cuda":
         return torch.cuda.get_device_name(where)
