@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "compare": ["against", "epochs_to", "overall", "paired", "selection_bias"],
     "config": ["Classification", "StepTiming"],
+    "effective": ["effective_rates", "expected"],
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "Grid"],
     "profiles": ["classification", "no_runs", "step_timing"],
@@ -19,15 +21,14 @@ _HOMES = {
         "DELTA_MIOU",
         "Difference",
         "difference",
-        "epochs_to",
         "judge",
         "judge_equal",
-        "paired",
+        "pairs_needed",
         "pool",
         "runs_needed",
-        "selection_bias",
     ],
     "store": ["Record", "Store"],
+    "tuning": ["at_best", "chosen"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from rgkit import schedules, weights
@@ -102,6 +102,10 @@ class Classification(Config):
     augment : "none", "crop" or "crop+flip"
     seed : int
         Seed of initial weights, batch order, augmentation and loss weight, a stream each.
+    validation : int
+        Training images held out, the last so many in canonical order, and measured each epoch: what
+        a learning rate may be chosen on. 0 is none. Other numbers of a run do not depend on it,
+        unless it takes images from `images` = 0, which means all that are not held out.
 
     Examples
     --------
@@ -128,12 +132,19 @@ class Classification(Config):
     precision: str = "bfloat16"
     augment: str = "crop+flip"
     seed: int = 0
+    validation: int = field(default=0, metadata={"added": True})
 
     def __post_init__(self) -> None:
         from rgkit.data import NAMES  # late: the data modules are not needed to hash a config
         from rgkit.models.names import model
 
-        for name, least in (("epochs", 1), ("batch", 2), ("images", 0), ("seed", 0)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch", 2),
+            ("images", 0),
+            ("seed", 0),
+            ("validation", 0),
+        ):
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)
             _require(whole and value >= least, name, value, f"a whole number of {least} or more")

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rgkit.config import Classification
@@ -21,7 +22,8 @@ class Results:
     Attributes
     ----------
     runs : DataFrame, a row a run: labels, key, status, final and best accuracy, seconds, device
-    epochs : DataFrame, a row an epoch of a run: labels, epoch, every metric
+    epochs : DataFrame, a row an epoch of a run: labels, epoch, every metric; the learning rate at
+        the end of the epoch is ``lr_now``
     """
 
     grid: Grid
@@ -30,14 +32,15 @@ class Results:
     epochs: pd.DataFrame
 
 
-def collect(grid: Grid, store: Store) -> Results:
+def collect(grid: Grid, store: Store | None = None) -> Results:
     """Return the tidy tables of a grid; a missing run is a row with the status "missing"."""
+    store = store or Store()
     rows, long, records = [], [], []
     for cell in grid:
         record = store.get(cell.config)
         row: dict[str, Any] = dict(cell.labels)
         if record is None:
-            rows.append(row | {"status": "missing"})
+            rows.append(row | {"status": "missing", "final": np.nan, "best": np.nan})
             continue
         records.append(record)
         row |= {"key": record.key, "status": record.status, "seconds": record.source["seconds"]}
@@ -49,11 +52,13 @@ def collect(grid: Grid, store: Store) -> Results:
             row["final"] = accuracy[-1] if finished else chance
             row["best"] = max([chance, *accuracy])
         rows.append(row)
-        frame = pd.DataFrame(record.epochs)
+        # A grid may have an axis of that name; what an epoch trained with is another thing.
+        frame = pd.DataFrame(record.epochs).rename(columns={"lr": "lr_now"})
         frame.insert(0, "epoch", range(1, len(frame) + 1))
         long.append(frame.assign(**dict(cell.labels), key=record.key))
     epochs = pd.concat(long, ignore_index=True) if long else pd.DataFrame()
-    return Results(grid, tuple(records), pd.DataFrame(rows), epochs)
+    columns = None if rows else [*grid.axes, "status", "key", "final", "best"]
+    return Results(grid, tuple(records), pd.DataFrame(rows, columns=columns), epochs)
 
 
 def run(
@@ -65,6 +70,8 @@ def run(
     show: bool = True,
 ) -> Results:
     """Return the results of a grid: load what is recorded, train what is missing.
+
+    A grid that is not to train (`Grid.train`) is only loaded.
 
     Examples
     --------
@@ -81,6 +88,11 @@ def run(
         with tempfile.TemporaryDirectory(prefix="rgkit-smoke-") as folder:
             return run(grid, device=device, jobs=1, store=Store(folder), show=show)
     store = store or Store()
+    if not grid.train:
+        found = collect(grid, store)
+        if show:
+            print(f"{len(grid)} runs: {len(found.records)} from records, the others not measured")
+        return found
     missing = len({store.path(c.config) for c in grid if not store.path(c.config).is_file()})
     bar = "bar" if show else ""
     summary = run_missing(in_order([grid]), store, device=device, jobs=jobs, show=bar)

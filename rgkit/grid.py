@@ -39,12 +39,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid(Sequence[Cell]):
-    """The runs of a notebook, as plain data."""
+    """The runs of a notebook, as plain data.
+
+    Attributes
+    ----------
+    train : bool
+        Whether `rgkit.run` trains what is missing; a page that only shows what is recorded does
+        not, and calls the rest missing.
+    """
 
     cells: tuple[Cell, ...] = ()
     profile: str = "none"
     note: str = ""
     axes: tuple[str, ...] = ()
+    train: bool = True
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -105,4 +113,27 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
                 raise ConfigError(f"the axis 'arm' is for classification, not for {base.task}")
             config = config.replace(**ARMS[labels["arm"]](config))
         cells.append(Cell(labels, config, priority))
+    return tuple(cells)
+
+
+def around(
+    base: Config,
+    axes: Mapping[str, Iterable[Any]],
+    variations: Sequence[Mapping[str, Iterable[Any]]],
+    priority: int = 50,
+) -> tuple[Cell, ...]:
+    """Cross the axes once for each variation, whose axes replace their namesakes or join them.
+
+    Every cell is labelled with every axis; one that it does not vary has the value of the base.
+
+    >>> cells = around(Classification(), {"arm": ["plain"]}, [{"momentum": [0.9]}, {"lr": [0.2]}])
+    >>> [tuple(cell.labels.values()) for cell in cells]
+    [('plain', 0.9, 0.1), ('plain', 0.5, 0.2)]
+    """
+    names = dict.fromkeys([*axes, *itertools.chain(*variations)])
+    cells = []
+    for variation in variations:
+        for cell in cross(base, {**axes, **variation}, priority):
+            every = {n: cell.labels[n] if n in cell.labels else getattr(base, n) for n in names}
+            cells.append(dataclasses.replace(cell, labels=every))
     return tuple(cells)

@@ -18,6 +18,8 @@ METRICS = (
     "u_mean",
     "u_std",
 )
+# After those, where images are held out for validation.
+VALIDATION = ("validation_loss", "validation_accuracy")
 
 
 @torch.inference_mode()

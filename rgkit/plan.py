@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from rgkit.config import Config
 from rgkit.notebook import UsageError, find, grid
 from rgkit.store import Store
 
@@ -116,35 +118,51 @@ def run(args: argparse.Namespace) -> int:
     return _run(args, Store())
 
 
-def _run(args: argparse.Namespace, store: Store) -> int:
-    from rgkit.device import pick_device
+def _grown(args: argparse.Namespace, store: Store, seen: set[Path]) -> list[Config]:
+    """The plan's runs that were not seen before; a grid may grow as records arrive.
+
+    (The grid of an arm at its own best rate is known only when the rate has been chosen.)
+    """
     from rgkit.grid import in_order
-    from rgkit.progress import Estimator, clock
-    from rgkit.runner import run_missing
 
     grids = [grid(path, {"profile": args.profile}) for path in notebooks(args.only)]
+    found = {store.path(c): c for c in in_order(grids)}
+    return [config for path, config in found.items() if path not in seen]
+
+
+def _run(args: argparse.Namespace, store: Store) -> int:
+    from rgkit.device import pick_device
+    from rgkit.progress import Estimator, clock
+    from rgkit.runner import Summary, run_missing
+
+    configs = _grown(args, store, set())
     out = _writable(args.out) if args.out else None
     try:
         pick_device(args.device)
     except ValueError as error:
         raise UsageError(f"--device: {error}") from None
-    configs = list({store.path(c): c for c in in_order(grids)}.values())
-    recorded = sum(store.path(c).is_file() for c in configs)
+    every, recorded, done = list(configs), 0, Summary()
+    begun = time.monotonic()
     with _interruptible() as asked:
-        done = run_missing(
-            configs,
-            store,
-            device=args.device,
-            step=args.step,
-            jobs=args.jobs,
-            time_limit=args.time_limit,
-            out=out,
-            stop=lambda: bool(asked),
-            show="bar" if sys.stderr.isatty() else "lines",
-        )
+        while configs:
+            recorded += sum(store.path(c).is_file() for c in configs)
+            left = None if args.time_limit is None else args.time_limit - time.monotonic() + begun
+            done += run_missing(
+                configs,
+                store,
+                device=args.device,
+                step=args.step,
+                jobs=args.jobs,
+                time_limit=left,
+                out=out,
+                stop=lambda: bool(asked),
+                show="bar" if sys.stderr.isatty() else "lines",
+            )
+            configs = _grown(args, store, {store.path(c) for c in every})
+            every += configs
     diverged = [r for c in done.finished if (r := store.get(c)) and r.status == "diverged"]
     print(
-        f"{len(configs)} runs: {recorded} were recorded, {len(done.finished)} trained now "
+        f"{len(every)} runs: {recorded} were recorded, {len(done.finished)} trained now "
         f"({len(diverged)} of them diverged), {len(done.stopped)} stopped at a checkpoint, "
         f"{len(done.left)} not begun, {len(done.failed)} failed"
     )

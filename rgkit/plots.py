@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -107,6 +106,18 @@ def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
             ax.set_xlabel(x)
 
 
+def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
+    """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
+    for arm in _arms(frame):
+        runs = frame[frame["arm"] == arm]
+        for _, run in runs.groupby("seed"):
+            ax.plot(run["epoch"], run[value], color=COLORS[arm], lw=0.7, alpha=0.4)
+        mean = runs.groupby("epoch")[value].mean()
+        ax.plot(mean.index, mean, color=COLORS[arm], lw=2.2, marker=MARKERS[arm], ms=4,
+                markevery=-(-len(mean) // 12), label=arm)  # fmt: skip
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> Figure:
     """Draw test accuracy against epochs, a panel per value of an axis.
 
@@ -114,14 +125,7 @@ def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> F
     """
     figure, parts = _panels(results.epochs, panels, rows, height=3.0)
     for ax, _, frame in parts:
-        for arm in _arms(frame):
-            runs = frame[frame["arm"] == arm]
-            for _, run in runs.groupby("seed"):
-                ax.plot(run["epoch"], run["test_accuracy"], color=COLORS[arm], lw=0.7, alpha=0.4)
-            mean = runs.groupby("epoch")["test_accuracy"].mean()
-            ax.plot(mean.index, mean, color=COLORS[arm], lw=2.2, marker=MARKERS[arm], ms=4,
-                    markevery=-(-len(mean) // 12), label=arm)  # fmt: skip
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        draw_curves(ax, frame)
     _label_edges(figure, parts, "epoch", "test accuracy, %")
     parts[-1][0].legend(loc="lower right", fontsize=8)
     return _stamp(figure, results)
@@ -146,17 +150,34 @@ def final_accuracy(results: Results, panels: str, rows: str | None = None) -> Fi
     return _stamp(figure, results)
 
 
-def differences(
-    tables: Mapping[str, pd.DataFrame], results: Results, delta: float, unit: str = "points"
-) -> Figure:
-    """Draw paired differences with 95 % intervals, a row a cell, beside the band of ±delta."""
+def nothing_yet() -> Figure:
+    """Return the figure that stands where nothing is measured."""
     use_style()
-    rows = [(name, cell, row) for name, t in tables.items() for cell, row in t.iterrows()]
+    figure, ax = plt.subplots(figsize=(7, 1))
+    ax.text(0.5, 0.5, "not measured yet", ha="center", va="center")
+    ax.set_axis_off()
+    return figure
+
+
+def differences(
+    table: pd.DataFrame, results: Results, delta: float, unit: str = "points"
+) -> Figure:
+    """Draw paired differences with 95 % intervals, a row a cell, beside the band of ±delta.
+
+    Parameters
+    ----------
+    table : rows of `rgkit.paired` under (difference, cell), as `rgkit.against` returns them
+    """
+    if table.empty:
+        return _stamp(nothing_yet(), results)
+    use_style()
+    places: list[Any] = list(table.index)
+    rows = [(str(name), str(cell), table.loc[(name, cell)]) for name, cell in places]
     figure, ax = plt.subplots(figsize=(7, 0.36 * len(rows) + 1.1))
     ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
     ax.axvline(0, color="black", lw=0.8)
     # "RG − plain, poly" is drawn in the colour of what it is compared with.
-    arms = {name: name.split(" − ")[1].split(", ")[0] for name in tables}
+    arms = {name: name.split(" − ")[1].split(", ")[0] for name, _, _ in rows}
     for place, (name, cell, row) in enumerate(rows):
         color, whole = COLORS.get(arms[name], "#4c4c4c"), cell == "all"
         ax.plot([row["low"], row["high"]], [place] * 2, color=color, lw=3.5 if whole else 1.8)

@@ -11,12 +11,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rgkit import data
 from rgkit.config import Classification, Config, ConfigError, StepTiming
-from rgkit.grid import Cell, Grid, cross
+from rgkit.grid import Cell, Grid, around, cross
 from rgkit.spec import nearest
 from rgkit.store import Store
 
@@ -32,7 +33,9 @@ SMOKE: dict[str, Any] = {
 }
 QUICK: dict[str, Any] = {"images": 20_000, "model": "resnet8(16)", "epochs": 10}
 # What `quick` becomes where CIFAR-10 is neither recorded nor at hand.
-QUICK_EMBEDDED: dict[str, Any] = QUICK | {"data": "digits", "images": 0, "augment": "crop"}
+EMBEDDED: dict[str, Any] = {"data": "digits", "images": 0, "augment": "crop"}
+# Training images that are held out where a setting is to be chosen on them.
+HELD_OUT = {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300}
 SHORT: dict[str, Any] = {"epochs": 30}
 PAPER: dict[str, Any] = {}
 
@@ -65,6 +68,9 @@ def classification(
     priority: int = 50,
     base: dict[str, Any] | None = None,
     per_profile: dict[str, dict[str, Any]] | None = None,
+    validation: bool = False,
+    like: Grid | None = None,
+    vary: Sequence[Mapping[str, Iterable[Any]]] = (),
     store: Store | None = None,
     **axes: Iterable[Any],
 ) -> Grid:
@@ -80,32 +86,54 @@ def classification(
         `rgkit run --plan` takes grids of a lower number first.
     base : settings that hold in every profile, see `Classification`
     per_profile : settings that hold in one, on top
-    axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``
+    validation : bool
+        Hold training images out, for choosing a setting on them.
+    like : Grid, optional
+        The page's main grid: this one has its profile, and where that was found by "best", it
+        shows what is recorded and calls the rest missing, without training it.
+    vary : sequence of axes
+        One setting after another: for each, `axes` with these in the place of their namesakes.
+    axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``; ``seed`` may be
+        among them
 
     Examples
     --------
     >>> grid = classification("smoke", momentum=[0.5], arm=["plain", "RG"])
     >>> len(grid), grid[0].config.data
     (4, 'digits')
+    >>> tuning = classification("smoke", like=grid, lr=[0.1, 0.2], seed=[7], validation=True)
+    >>> len(tuning), tuning[0].config.validation
+    (2, 128)
     """
     store = store or Store()
     settings = {"smoke": SMOKE, "quick": QUICK, "short": SHORT, "paper": PAPER}
 
-    def cells(name: str, changes: dict[str, Any]) -> tuple[Cell, ...]:
-        own = (per_profile or {}).get(name, {})
-        config = Classification().replace(**(changes | (base or {}) | own))
-        return cross(config, {**axes, "seed": range(seeds or SEEDS[name])}, priority)
+    given = axes.pop("seed", None)
 
-    options = {name: cells(name, changes) for name, changes in settings.items()}
+    def cells(name: str) -> tuple[Cell, ...]:
+        embedded = name == "embedded"
+        own = (per_profile or {}).get("quick" if embedded else name, {})
+        changes = settings["quick" if embedded else name] | (base or {}) | own
+        changes |= EMBEDDED if embedded else {}
+        changes |= {"validation": HELD_OUT[name]} if validation else {}
+        repeats = given or range(seeds or SEEDS["quick" if embedded else name])
+        plain, crossed = Classification().replace(**changes), {**axes, "seed": repeats}
+        return around(plain, crossed, vary, priority) if vary else cross(plain, crossed, priority)
+
+    names = (*dict.fromkeys([*axes, *itertools.chain(*vary)]), "seed")
+    if like is not None:
+        here = like.profile != "quick" or data.available("cifar10")
+        return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
+    options = {name: cells(name) for name in settings}
     name, note = _pick(options, profile, store)
     chosen = options[name]
     if name == "quick" and not _recorded(chosen, store) and not data.available("cifar10"):
-        chosen, name = cells(name, QUICK_EMBEDDED), "embedded"
+        chosen, name = cells("embedded"), "embedded"
         note = (
             "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10) "
             "and not all of these runs are recorded"
         )
-    return Grid(chosen, name, note, (*axes, "seed"))
+    return Grid(chosen, name, note, names)
 
 
 def step_timing(profile: str, store: Store | None = None) -> Grid:

@@ -189,10 +189,14 @@ def conclude(
     _display({"text/html": box, "text/plain": text, VERDICT_MIME: entry})
 
 
-def provenance(what: Results | Grid, records_url: str = "../../results") -> None:
-    """Show where a page's numbers come from, and hand it to the status page."""
-    records = () if isinstance(what, Grid) else what.records
-    grid = what if isinstance(what, Grid) else what.grid
+def provenance(*what: Results | Grid, records_url: str = "../../results") -> None:
+    """Show where a page's numbers come from, and hand it to the status page.
+
+    The first of several results is the page's main one: its profile is the page's.
+    """
+    every = {r.key: r for w in what if not isinstance(w, Grid) for r in w.records}
+    records = tuple(every.values())
+    grid = what[0] if isinstance(what[0], Grid) else what[0].grid
     notebook = os.environ.get("RGKIT_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "notebook")
     facts = {
         "notebook": notebook,

@@ -35,6 +35,15 @@ class Summary:
     left: list[Config] = field(default_factory=list)
     failed: dict[Config, str] = field(default_factory=dict)
 
+    def __add__(self, later: Summary) -> Summary:
+        """Join what became of two lists of runs."""
+        return Summary(
+            self.finished + later.finished,
+            self.stopped + later.stopped,
+            self.left + later.left,
+            self.failed | later.failed,
+        )
+
 
 @dataclass
 class Work:

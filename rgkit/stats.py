@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import optimize, stats
 
 from rgkit.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED
-from rgkit.verdicts import VERDICTS as VERDICTS
 
 # Fixed before any run was looked at, in percent points.
 DELTA_ACCURACY, DELTA_MIOU = 0.3, 1.0
@@ -149,64 +146,22 @@ def judge_equal(low: float, high: float, delta: float) -> str:
     return CONTRADICTED if low > delta or high < -delta else INCONCLUSIVE
 
 
-def paired(
-    runs: pd.DataFrame,
-    a: str,
-    b: str,
-    *,
-    by: Sequence[str] = (),
-    value: str = "final",
-    delta: float = DELTA_ACCURACY,
-) -> pd.DataFrame:
-    """Compare two arms seed by seed, cell by cell.
+def pairs_needed(spread: float, delta: float) -> int:
+    """Return the pairs with which a paired difference of `delta` is found (5 %, power 80 %).
 
     Parameters
     ----------
-    runs : DataFrame with columns ``arm``, ``seed``, `value` and those of `by`
-    a, b : names of arms; the difference is a - b
-    by : columns that make the cells; the last row, "all", pools them
+    spread : standard deviation of the paired differences
 
-    Returns
-    -------
-    DataFrame, a row a cell: difference, low and high (95 %), detectable, pairs, p_equivalent,
-    verdict on "a is better than b"
-
-    Examples
-    --------
-    >>> runs = pd.DataFrame({"arm": ["x"] * 3 + ["y"] * 3, "seed": [0, 1, 2] * 2,
-    ...                      "final": [90.0, 91, 92, 89, 90, 91.5]})
-    >>> print(paired(runs, "x", "y")["difference"].round(3).to_dict())
-    {'all': 0.833}
+    >>> pairs_needed(0.2, 0.3), pairs_needed(0.4, 0.3)
+    (6, 16)
     """
-    known = sorted(runs["arm"].unique())
-    for arm in (a, b):
-        if arm not in known:
-            raise ValueError(f"arm {arm!r} is not in the results; there are: {', '.join(known)}")
-    table = runs[runs["arm"].isin([a, b])].dropna(subset=[value])
-    wide = table.pivot_table(index=[*by, "seed"], columns="arm", values=value, dropna=False)
-    gaps = (wide[a] - wide[b]).dropna()
-    cells: dict[str, Difference] = {}
-    if by:
-        for place, group in gaps.groupby(level=list(by)):
-            # pandas gives a tuple for a list of levels, whatever its length; its stubs do not say.
-            names: Any = place
-            cells[" · ".join(map(str, names))] = difference(group.to_numpy())
-    cells["all"] = pool(list(cells.values())) if cells else difference(gaps.to_numpy())
-    rows = {}
-    for label, d in cells.items():
-        low, high = d.interval()
-        rows[label] = {
-            "difference": d.mean,
-            "low": low,
-            "high": high,
-            "detectable": d.detectable,
-            "pairs": d.pairs,
-            "p_equivalent": d.p_equivalent(delta),
-            "verdict": d.verdict(delta),
-        }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index.name = " · ".join(by)
-    return frame
+    # Student's t asks for more than the normal distribution, which is where the search begins.
+    z = float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8))
+    pairs = max(2, math.ceil((z * spread / delta) ** 2))
+    while detectable_ratio(pairs - 1) * spread / math.sqrt(pairs) > delta:
+        pairs += 1
+    return pairs
 
 
 def runs_needed(spread: float, delta: float) -> int:
@@ -217,30 +172,3 @@ def runs_needed(spread: float, delta: float) -> int:
     """
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
     return math.ceil(2 * (float(z) * spread / delta) ** 2)
-
-
-def selection_bias(epochs: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Return final, best and best - final test accuracy of each run (prediction 10)."""
-    grouped = epochs.groupby(list(labels))["test_accuracy"]
-    table = pd.DataFrame({"final": grouped.last(), "best": grouped.max()})
-    table["bias"] = table["best"] - table["final"]
-    return table.reset_index()
-
-
-def epochs_to(
-    epochs: pd.DataFrame, labels: Sequence[str], targets: Sequence[float]
-) -> pd.DataFrame:
-    """Return for each run the first epoch at or above each accuracy, a row a run and target.
-
-    A run that never gets there has ``epochs`` infinite, and ``restricted`` one more than the
-    length of the runs: the restricted-mean convention, in which it counts as late, not as missing.
-    """
-    parts = []
-    horizon = int(epochs["epoch"].max()) + 1
-    every = epochs.groupby(list(labels)).size().index
-    for target in targets:
-        reached = epochs[epochs["test_accuracy"] >= target]
-        first = reached.groupby(list(labels))["epoch"].min().astype(float).reindex(every)
-        part = pd.DataFrame({"epochs": first.fillna(np.inf), "restricted": first.fillna(horizon)})
-        parts.append(part.assign(target=target).reset_index())
-    return pd.concat(parts, ignore_index=True)

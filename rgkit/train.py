@@ -17,7 +17,7 @@ from rgkit import schedules, weights
 from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.device import DTYPES, pick_device, reproducible
-from rgkit.metrics import METRICS, epoch_totals, evaluate, weight_norm
+from rgkit.metrics import METRICS, VALIDATION, epoch_totals, evaluate, weight_norm
 from rgkit.step import make_step
 
 
@@ -34,25 +34,30 @@ class Outcome:
     epochs: dict[str, list[float]] = field(default_factory=dict)
 
 
+Split = tuple[Augmenter, Tensor]
+
+
 @functools.lru_cache(maxsize=2)
 def _on_device(
-    name: str, count: int, precision: str, where: torch.device
-) -> tuple[Augmenter, Tensor, Augmenter, Tensor, int]:
-    """The training and the test split on a device, kept there for the next run of the same data."""
+    name: str, count: int, held: int, precision: str, where: torch.device
+) -> tuple[Split, Split, Split, int]:
+    """Training, test and validation images on a device, kept there for the next run on them."""
     found, dtype = datasets.load(name), DTYPES[precision]
-    if count > len(found.train_labels):
-        total = len(found.train_labels)
-        raise ValueError(f"images={count} given; {name} has {total:,} to train on")
-    last = count or None
-    sides: list[Any] = []
+    total = len(found.train_labels)
+    if count + held > total - (count == 0):
+        given = f"images={count}" + (f", validation={held}" if held else "")
+        raise ValueError(f"{given} given; {name} has {total:,} to train on")
+    last = total - held
+    splits: list[Split] = []
     for images, labels in (
-        (found.train_images[:last], found.train_labels[:last]),
+        (found.train_images[: count or last], found.train_labels[: count or last]),
         (found.test_images, found.test_labels),
+        (found.train_images[last:], found.train_labels[last:]),
     ):
         pixels = torch.from_numpy(images).to(where)
-        sides.append(Augmenter(pixels, found.mean, found.std, found.padding, dtype))
-        sides.append(torch.from_numpy(labels).to(where))
-    return (*sides, found.classes)
+        side = Augmenter(pixels, found.mean, found.std, found.padding, dtype)
+        splits.append((side, torch.from_numpy(labels).to(where)))
+    return splits[0], splits[1], splits[2], found.classes
 
 
 class Training:
@@ -73,9 +78,12 @@ class Training:
     ) -> None:
         where = pick_device(device)
         self.config, self.where, self.outcome = config, where, Outcome()
-        train_images, train_labels, self.test_images, self.test_labels, classes = _on_device(
-            config.data, config.images, config.precision, where
+        (train_images, train_labels), test, held, classes = _on_device(
+            config.data, config.images, config.validation, config.precision, where
         )
+        # What is measured after each epoch, and under which names.
+        self.measured = [test, held] if config.validation else [test]
+        self.metrics = METRICS + VALIDATION if config.validation else METRICS
         self.padding, self.count = train_images.padding, len(train_labels)
         self.per_epoch = math.ceil(self.count / config.batch)
         steps = np.arange(self.per_epoch * config.epochs)
@@ -85,7 +93,7 @@ class Training:
         self.u = weights.law(config.weight).draw(
             steps, steps // self.per_epoch, epochs=config.epochs, seed=config.seed
         )
-        self.outcome.epochs = {name: [] for name in METRICS}
+        self.outcome.epochs = {name: [] for name in self.metrics}
         self.step = make_step(step, config, classes, train_images, train_labels, place)
         self._measured = torch.zeros(0)
 
@@ -112,20 +120,23 @@ class Training:
             losses, correct = self.step.epoch(plan, self.lr[now], self.u[now])
             sizes = torch.tensor([len(p) for p in plan[0].split(config.batch)], device=self.where)
             autocast = config.precision == "bfloat16"
-            tested = evaluate(self.step.net, self.test_images, self.test_labels, autocast)
-            after = torch.stack([*tested, weight_norm(self.step.net)])
-            self._measured = torch.cat([epoch_totals(losses, correct, sizes), after])
+            totals = [epoch_totals(losses, correct, sizes), weight_norm(self.step.net)[None]]
+            for images, labels in self.measured:
+                totals.append(torch.stack(evaluate(self.step.net, images, labels, autocast)))
+            self._measured = torch.cat(totals)
 
     def collect(self) -> None:
         """Wait for the epoch that `advance` began and take over what it measured."""
-        loss, accuracy, bad, *after = self._measured.tolist()  # the epoch's only transfer
+        # The epoch's only transfer.
+        loss, accuracy, bad, norm, *test_and_validation = self._measured.tolist()
         if bad >= 0:
             self.outcome.status = "diverged"
             self.outcome.diverged_at = self.epoch * self.per_epoch + int(bad)
             return
         lr, u = self.lr[self._now()], self.u[self._now()]
-        values = (loss, accuracy, *after, float(lr[-1]), float(u.mean()), float(u.std()))
-        for name, value in zip(METRICS, values, strict=True):
+        test, held = test_and_validation[:2], test_and_validation[2:]
+        said = (norm, float(lr[-1]), float(u.mean()), float(u.std()))
+        for name, value in zip(self.metrics, (loss, accuracy, *test, *said, *held), strict=True):
             self.outcome.epochs[name].append(value)
 
     def state(self) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def test_every_setting_enters_the_key(monkeypatch):
         "data": "digits", "images": 5, "model": "resnet18", "epochs": 3, "batch": 7,
         "optimizer": "adam", "lr": 0.2, "momentum": 0.1, "nesterov": True, "weight_decay": 0.5,
         "weight": "coin", "schedule": "step", "precision": "float32", "augment": "none", "seed": 9,
+        "validation": 5,
     }  # fmt: skip
     assert set(other) == set(base.as_dict()) - {"task"}
     keys = {base.replace(**{name: value}).key("x") for name, value in other.items()}

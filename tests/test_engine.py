@@ -463,3 +463,26 @@ def test_one_interrupt_checkpoints_and_exits_well(tmp_path):
     assert process.returncode == 0
     assert "not begun" in said
     assert list((tmp_path / "results").glob("classification/*.json"))
+
+
+def test_the_plan_goes_on_with_runs_that_only_its_records_call_for(tmp_path, monkeypatch, capsys):
+    """The best rate is known once the candidates are recorded: one command trains both stages."""
+    from rgkit import plan
+    from rgkit.execute import collect
+    from rgkit.tuning import at_best
+
+    axes = {"lr": [0.1, 0.2], "arm": ["plain", "RG"], "seed": [100]}
+    base = TINY.replace(validation=20, weight="constant(1)")
+    tuning = Grid(cross(base, axes), "quick", "", tuple(axes))
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
+    monkeypatch.setattr(plan, "notebooks", lambda pattern: [tmp_path])
+    monkeypatch.setattr(plan, "grid", lambda *given: tuning + at_best(collect(tuning), range(2)))
+    words = ["run", "--plan", "--profile", "quick", "--device", "cpu", "--jobs", "1"]
+    assert cli.main(words) == 0
+    assert "8 runs: 0 were recorded, 8 trained now" in capsys.readouterr().out
+    final = [r.config for r in Store(tmp_path) if not r.config.validation]
+    assert sorted((c.weight, c.seed) for c in final) == [
+        (weight, seed) for weight in ("constant(1)", "uniform(0, 1)") for seed in (0, 1)
+    ]
+    assert cli.main(words) == 0
+    assert "8 runs: 8 were recorded, 0 trained now" in capsys.readouterr().out

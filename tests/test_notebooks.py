@@ -13,7 +13,7 @@ import pytest
 
 from rgkit import book, notebook, report, scorecard
 from rgkit.cli import main
-from rgkit.stats import VERDICTS
+from rgkit.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

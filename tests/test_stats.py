@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from rgkit import stats
+from rgkit import compare, stats
 
 
 def test_interval_is_the_paired_t_test():
@@ -83,13 +83,13 @@ def frame() -> pd.DataFrame:
 
 
 def test_paired_finds_what_pairing_leaves():
-    table = stats.paired(frame(), "RG", "plain", by=["momentum"])
+    table = compare.paired(frame(), "RG", "plain", by=["momentum"])
     assert list(table.index) == ["0.5", "0.9", "all"]
     assert table.loc["all", "difference"] == pytest.approx(1.0, abs=0.15)
     assert table.loc["all", "low"] > 0.7
     assert table.loc["all", "pairs"] == 8
     assert (table["verdict"] == stats.SUPPORTED).all()
-    swapped = stats.paired(frame().sample(frac=1, random_state=0), "plain", "RG", by=["momentum"])
+    swapped = compare.paired(frame().sample(frac=1, random_state=0), "plain", "RG", by=["momentum"])
     np.testing.assert_allclose(swapped["difference"], -table["difference"])
     assert swapped.loc["all", "verdict"] == stats.CONTRADICTED
 
@@ -97,14 +97,14 @@ def test_paired_finds_what_pairing_leaves():
 def test_unpaired_seeds_are_left_out_and_unknown_arms_named():
     runs = frame()
     runs = runs[~((runs["arm"] == "RG") & (runs["seed"] == 3))]
-    assert stats.paired(runs, "RG", "plain", by=["momentum"]).loc["all", "pairs"] == 6
+    assert compare.paired(runs, "RG", "plain", by=["momentum"]).loc["all", "pairs"] == 6
     with pytest.raises(ValueError, match="arm 'RGB' is not in the results; there are: RG, plain"):
-        stats.paired(runs, "RGB", "plain")
+        compare.paired(runs, "RGB", "plain")
 
 
 def test_two_axes_make_cells():
     both = pd.concat([frame().assign(schedule=s) for s in ("poly", "discarded")])
-    table = stats.paired(both, "RG", "plain", by=["schedule", "momentum"])
+    table = compare.paired(both, "RG", "plain", by=["schedule", "momentum"])
     assert list(table.index)[:2] == ["discarded · 0.5", "discarded · 0.9"]
 
 
@@ -124,7 +124,7 @@ def curves() -> pd.DataFrame:
 
 
 def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing():
-    table = stats.epochs_to(curves(), ["arm", "seed"], [40, 60]).set_index(["arm", "target"])
+    table = compare.epochs_to(curves(), ["arm", "seed"], [40, 60]).set_index(["arm", "target"])
     assert table.loc[("plain", 40), "epochs"] == 2
     assert table.loc[("plain", 60), "restricted"] == 3
     assert table.loc[("RG", 40), "epochs"] == math.inf
@@ -133,7 +133,7 @@ def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing():
 
 def test_selection_bias_is_best_minus_final():
     noisy = curves().assign(test_accuracy=lambda f: f["test_accuracy"].where(f["epoch"] != 2, 70))
-    table = stats.selection_bias(noisy, ["arm", "seed"]).set_index("arm")
+    table = compare.selection_bias(noisy, ["arm", "seed"]).set_index("arm")
     assert table.loc["plain", "bias"] == 10
     assert table.loc["RG", "bias"] == 35
 
@@ -142,3 +142,53 @@ def test_best_of_k_epochs_adds_what_the_predictions_say():
     noise = np.random.default_rng(0).standard_normal((40_000, 20))
     for k, expected in ((4, 1.03), (10, 1.54), (20, 1.87)):
         assert noise[:, :k].max(1).mean() == pytest.approx(expected, abs=0.015)
+
+
+def test_pairs_needed_finds_delta_four_times_out_of_five():
+    """Against the power of the t test with that many pairs, and with one fewer."""
+    for spread in (0.15, 0.4, 1.0):
+        pairs = stats.pairs_needed(spread, 0.3)
+        power = []
+        for n in (pairs - 1, pairs):
+            critical = scipy_stats.t.ppf(0.975, n - 1)
+            power.append(scipy_stats.nct.sf(critical, n - 1, 0.3 * math.sqrt(n) / spread))
+        assert power[0] < 0.8 <= power[1] + 1e-9
+
+
+def comparison() -> pd.DataFrame:
+    rows = [
+        {"schedule": s, "arm": a, "seed": seed, "final": 70.0 + 3 * (s == "poly") + bonus + seed}
+        for s in ("constant", "poly")
+        for a, bonus in (("plain", 0.0), ("RG", -1.0), ("half", 0.5))
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_against_has_a_row_for_every_difference_in_every_part():
+    table = compare.against(comparison(), "RG", ["plain", "half"], split="schedule")
+    assert list(table.index.get_level_values(0)) == [
+        "RG − plain, constant",
+        "RG − plain, poly",
+        "RG − half, constant",
+        "RG − half, poly",
+    ]
+    assert table["difference"].tolist() == [-1.0, -1.0, -1.5, -1.5]
+    alone = compare.paired(comparison()[lambda f: f["schedule"] == "poly"], "RG", "half")
+    pd.testing.assert_series_equal(
+        compare.overall(table, "RG − half, poly"), alone.loc["all"], check_names=False
+    )
+
+
+def test_what_is_missing_is_left_out_or_not_measured_but_never_zero():
+    runs = comparison()
+    runs.loc[(runs["schedule"] == "poly") & (runs["arm"] == "half"), "final"] = math.nan
+    table = compare.against(runs, "RG", ["plain", "half"], split="schedule")
+    assert "RG − half, poly" not in table.index.get_level_values(0)
+    assert compare.overall(table, "RG − half, poly").isna().all()
+    row = compare.paired(runs[runs["schedule"] == "poly"], "RG", "half").loc["all"]
+    assert (row["pairs"], row["verdict"]) == (0, "not measured")
+    assert math.isnan(row["difference"])
+    empty = compare.against(runs[:0], "RG", ["plain"], split="schedule")
+    assert empty.empty
+    assert list(empty.columns) == list(table.columns)

@@ -16,11 +16,12 @@ from rgkit import data as datasets
 from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.grid import ARMS
+from rgkit.metrics import VALIDATION
 from rgkit.models.classification import build
 from rgkit.schedules import schedule
 from rgkit.step import make_optimizer, train_epoch
 from rgkit.streams import stream
-from rgkit.train import train
+from rgkit.train import Training, train
 from rgkit.weights import law
 
 LAWS = [
@@ -238,6 +239,38 @@ def test_divergence_is_recorded_with_its_step():
 def test_too_many_images_is_an_error_that_says_how_many_there_are():
     with pytest.raises(ValueError, match="images=2000 given; digits has 1,500"):
         train(SMALL.replace(images=2000), "cpu")
+
+
+def test_held_out_images_are_measured_and_change_nothing_else():
+    """The last images of the canonical order, never trained on, by the evaluation loop's twin."""
+    base = SMALL.replace(images=100, precision="float64")
+    alone, watched = train(base, "cpu"), Training(base.replace(validation=60), "cpu")
+    while not watched.over:
+        watched.advance()
+        watched.collect()
+    for name, values in alone.epochs.items():
+        assert watched.outcome.epochs[name] == values
+    found = datasets.load("digits")
+    images = found.train_images[-60:].transpose(0, 2, 3, 1) / 255
+    x = torch.from_numpy(((images - found.mean) / found.std).transpose(0, 3, 1, 2))
+    y = torch.from_numpy(found.train_labels[-60:])
+    net = watched.step.net.eval()
+    with torch.no_grad():
+        logits = net(x)
+    last = {name: watched.outcome.epochs[name][-1] for name in VALIDATION}
+    assert last["validation_loss"] == pytest.approx(float(cross_entropy(logits, y)), rel=1e-6)
+    right = 100 * (logits.argmax(1) == y).double().mean().item()
+    assert last["validation_accuracy"] == pytest.approx(right, abs=1e-9)
+
+
+def test_all_images_are_those_that_are_not_held_out():
+    some = train(SMALL.replace(images=1400, epochs=1), "cpu").epochs["train_loss"]
+    rest = train(SMALL.replace(images=0, epochs=1, validation=100), "cpu").epochs["train_loss"]
+    assert rest == some
+    with pytest.raises(ValueError, match="images=1450, validation=60 given; digits has 1,500"):
+        train(SMALL.replace(images=1450, validation=60), "cpu")
+    with pytest.raises(ValueError, match="validation=1500 given"):
+        train(SMALL.replace(images=0, validation=1500), "cpu")
 
 
 @pytest.mark.parametrize("augment", ["none", "crop", "crop+flip"])

@@ -1,0 +1,149 @@
+"""Arms compared run by run: paired tables, selection bias, epochs to a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from rgkit.stats import DELTA_ACCURACY, Difference, difference, pool
+from rgkit.verdicts import UNMEASURED
+
+COLUMNS = ["difference", "low", "high", "detectable", "pairs", "p_equivalent", "verdict"]
+
+
+def paired(
+    runs: pd.DataFrame,
+    a: str,
+    b: str,
+    *,
+    by: Sequence[str] = (),
+    value: str = "final",
+    delta: float = DELTA_ACCURACY,
+) -> pd.DataFrame:
+    """Compare two arms seed by seed, cell by cell.
+
+    Parameters
+    ----------
+    runs : DataFrame with columns ``arm``, ``seed``, `value` and those of `by`
+    a, b : names of arms; the difference is a - b
+    by : columns that make the cells; the last row, "all", pools them
+
+    Returns
+    -------
+    DataFrame, a row a cell: difference, low and high (95 %), detectable, pairs, p_equivalent,
+    verdict on "a is better than b"; without a single pair, "all" is not measured
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"arm": ["x"] * 3 + ["y"] * 3, "seed": [0, 1, 2] * 2,
+    ...                      "final": [90.0, 91, 92, 89, 90, 91.5]})
+    >>> print(paired(runs, "x", "y")["difference"].round(3).to_dict())
+    {'all': 0.833}
+    """
+    known = sorted(runs["arm"].unique())
+    for arm in (a, b):
+        if arm not in known:
+            raise ValueError(f"arm {arm!r} is not in the results; there are: {', '.join(known)}")
+    table = runs[runs["arm"].isin([a, b])].dropna(subset=[value])
+    wide = table.pivot_table(index=[*by, "seed"], columns="arm", values=value, dropna=False)
+    wide = wide.reindex(columns=[a, b])  # an arm of which every run is missing has no column
+    gaps = (wide[a] - wide[b]).dropna()
+    cells: dict[str, Difference] = {}
+    if by:
+        for place, group in gaps.groupby(level=list(by)):
+            # pandas gives a tuple for a list of levels, whatever its length; its stubs do not say.
+            names: Any = place
+            cells[" · ".join(map(str, names))] = difference(group.to_numpy())
+    if gaps.empty:
+        nan = math.nan
+        cells["all"] = Difference(nan, nan, 0.0, 0)
+    else:
+        cells["all"] = pool(list(cells.values())) if cells else difference(gaps.to_numpy())
+    rows = {}
+    for label, d in cells.items():
+        verdict = d.verdict(delta) if d.pairs else UNMEASURED
+        numbers = (d.mean, *d.interval(), d.detectable, d.pairs, d.p_equivalent(delta))
+        rows[label] = (*numbers, verdict)
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+    frame.index.name = " · ".join(by)
+    return frame
+
+
+def against(
+    runs: pd.DataFrame,
+    arm: str,
+    others: Sequence[str],
+    *,
+    split: str,
+    by: Sequence[str] = (),
+    value: str = "final",
+    delta: float = DELTA_ACCURACY,
+) -> pd.DataFrame:
+    """Compare one arm with several others, in each part of the runs.
+
+    Parameters
+    ----------
+    split : column that makes the parts
+    arm, others, by, value, delta : see `paired`
+
+    Returns
+    -------
+    The rows of `paired` under (difference, cell), where the difference is "arm − other, part";
+    one without a single pair is left out, see `overall`
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"arm": ["x", "y"], "seed": 0, "lr": 0.1, "final": [90.0, 88.0]})
+    >>> list(against(runs, "x", ["y", "z"], split="lr").index)
+    [('x − y, 0.1', 'all')]
+    """
+    known = set(runs["arm"])
+    tables: dict[str, pd.DataFrame] = {}
+    for other in others:
+        for part, own in runs.groupby(split, sort=False):
+            if {arm, other} <= known:
+                table = paired(own, arm, other, by=by, value=value, delta=delta)
+                if table.loc["all", "pairs"]:
+                    tables[f"{arm} − {other}, {part}"] = table
+    names = ["difference", "cell"]
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS, index=pd.MultiIndex.from_arrays([[], []], names=names))
+    return pd.concat(tables, names=names)
+
+
+def overall(table: pd.DataFrame, difference: str) -> pd.Series:
+    """Return the pooled row of a difference in a table of `against`; NaN if it is not measured."""
+    if (difference, "all") in table.index:
+        return cast(pd.Series, table.loc[(difference, "all")])
+    return pd.Series(math.nan, index=table.columns)
+
+
+def selection_bias(epochs: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Return final, best and best - final test accuracy of each run (prediction 10)."""
+    grouped = epochs.groupby(list(labels))["test_accuracy"]
+    table = pd.DataFrame({"final": grouped.last(), "best": grouped.max()})
+    table["bias"] = table["best"] - table["final"]
+    return table.reset_index()
+
+
+def epochs_to(
+    epochs: pd.DataFrame, labels: Sequence[str], targets: Sequence[float]
+) -> pd.DataFrame:
+    """Return for each run the first epoch at or above each accuracy, a row a run and target.
+
+    A run that never gets there has ``epochs`` infinite, and ``restricted`` one more than the
+    length of the runs: the restricted-mean convention, in which it counts as late, not as missing.
+    """
+    parts = []
+    horizon = int(epochs["epoch"].max()) + 1
+    every = epochs.groupby(list(labels)).size().index
+    for target in targets:
+        reached = epochs[epochs["test_accuracy"] >= target]
+        first = reached.groupby(list(labels))["epoch"].min().astype(float).reindex(every)
+        part = pd.DataFrame({"epochs": first.fillna(np.inf), "restricted": first.fillna(horizon)})
+        parts.append(part.assign(target=target).reset_index())
+    return pd.concat(parts, ignore_index=True)

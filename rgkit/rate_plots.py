@@ -1,0 +1,130 @@
+"""Figures about the learning rate: each arm over its range, at its own best, and effective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from rgkit.effective import expected
+from rgkit.execute import Results
+from rgkit.plots import (
+    COLORS,
+    MARKERS,
+    _arms,
+    _each,
+    _label_edges,
+    _panels,
+    _stamp,
+    _title,
+    draw_curves,
+    nothing_yet,
+    use_style,
+)
+from rgkit.stats import difference
+from rgkit.tuning import chosen, scores
+
+
+def sensitivity(tuning: Results, panels: str) -> Figure:
+    """Draw the validation accuracy of each arm over its learning rates, a panel per value.
+
+    It is the average over the last epochs by which the rate is chosen; the choice has a ring.
+    """
+    table, best = scores(tuning).dropna(subset=["score"]), chosen(tuning).reset_index()
+    if table.empty:
+        return _stamp(nothing_yet(), tuning)
+    figure, parts = _panels(table, panels, None, height=3.0)
+    for ax, _, frame in parts:
+        for arm in _arms(frame):
+            mine = frame[frame["arm"] == arm]
+            mean = mine.groupby("lr")["score"].mean()
+            look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm]}
+            ax.plot(mean.index, mean, lw=1.8, ms=5, label=arm, **look)
+            where = best[(best["arm"] == arm) & (best[panels] == mine[panels].iloc[0])]
+            ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=COLORS[arm])
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(FixedLocator(sorted(frame["lr"].unique())))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
+    _label_edges(figure, parts, "learning rate at the start", "validation accuracy, %")
+    parts[-1][0].legend(fontsize=8)
+    return _stamp(figure, tuning)
+
+
+def answer(fixed: Results, tuned: Results, panels: str = "schedule") -> Figure:
+    """Draw the chapter in one picture: the curves of each schedule, and each arm at its own best.
+
+    The last panel has the final accuracy of every run at the arm's own learning rate, with the
+    mean and its 95 % interval, grouped by schedule; it is empty while no rate is chosen.
+    """
+    use_style()
+    values = _each(fixed.epochs, panels)
+    figure, axes = plt.subplots(
+        1, len(values) + 1, figsize=(3.4 * (len(values) + 1), 3.5), sharey=True,
+    )  # fmt: skip
+    for ax, value in zip(axes, values, strict=False):
+        draw_curves(ax, fixed.epochs[fixed.epochs[panels] == value])
+        ax.set_title(f"same rate, {_title(panels, value)}", fontsize=10)
+        ax.set_xlabel("epoch")
+    axes[0].set_ylabel("test accuracy, %")
+    axes[0].legend(loc="lower right", fontsize=8)
+    last: Axes = axes[-1]
+    last.set_title("each arm at its own best rate", fontsize=10)
+    runs = tuned.runs.dropna(subset=["final"]) if len(tuned.runs) else pd.DataFrame()
+    _own_best(last, runs, panels, values)
+    finals = [*fixed.runs["final"].dropna(), *(runs["final"] if len(runs) else [])]
+    # The first epochs are far below: what is to be compared would be squeezed into a corner.
+    low, high = min(finals), max(finals)
+    last.set_ylim(low - 1.2 * (high - low) - 1, high + 0.15 * (high - low) + 0.5)
+    return _stamp(figure, fixed)
+
+
+def _own_best(ax: Axes, runs: pd.DataFrame, panels: str, values: list[object]) -> None:
+    arms = [arm for arm in COLORS if len(runs) and arm in set(runs["arm"])]
+    width = len(arms) + 1
+    for group, value in enumerate(values):
+        for place, arm in enumerate(arms):
+            mine = runs[(runs["arm"] == arm) & (runs[panels] == value)]
+            if mine.empty:
+                continue
+            at, mean = group * width + place, mine["final"].mean()
+            spread = at + np.linspace(-0.2, 0.2, len(mine))
+            look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "ls": "none"}
+            ax.plot(spread, mine["final"], ms=4, alpha=0.6, **look)
+            if len(mine) > 1:
+                low, high = difference(mine["final"].to_numpy()).interval()
+                ax.plot([at, at], [low, high], color=COLORS[arm], lw=1.4)
+            ax.hlines(mean, at - 0.4, at + 0.4, color=COLORS[arm], lw=2.2)
+            rate = mine["lr"].iloc[0]
+            ax.annotate(f"{rate:g}", (at, 0.03), xycoords=("data", "axes fraction"),
+                        ha="center", fontsize=8, color=COLORS[arm])  # fmt: skip
+    centres = [group * width + (len(arms) - 1) / 2 for group in range(len(values))]
+    ax.set_xticks(centres, [_title(panels, value) for value in values])
+    ax.set_xlim(-1, max(1, len(values) * width - 1))
+    ax.grid(axis="x", visible=False)
+
+
+def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure:
+    """Draw the effective learning rate relative to plain training, with what theory expects.
+
+    Parameters
+    ----------
+    rates : DataFrame from `rgkit.effective.effective_rates`
+    """
+    figure, parts = _panels(rates, panels, None, height=2.8)
+    for ax, _, frame in parts:
+        for arm in _arms(frame):
+            if arm == "plain":
+                continue
+            draw_curves(ax, frame[frame["arm"] == arm], "relative")
+            ax.axhline(expected(arm)["last"], color=COLORS[arm], lw=1, ls="--")
+            ax.axhline(expected(arm)["first"], color="#777777", lw=1, ls=":")
+        ax.set_ylim(0.4, 1.1)
+    _label_edges(figure, parts, "epoch", "effective rate / plain")
+    parts[-1][0].legend(fontsize=8, loc="lower right")
+    return _stamp(figure, results)

@@ -1,0 +1,99 @@
+"""Each arm at its own best setting, chosen on validation images and never on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from rgkit.config import Classification
+from rgkit.execute import Results
+from rgkit.grid import Cell, Grid
+
+LAST = 5  # epochs over which the validation accuracy is averaged
+
+
+def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
+    """Return the best value of an axis for every group of runs that differ in it and in the seed.
+
+    The best value has the highest validation accuracy, averaged over the last epochs (a run whose
+    learning rate is never decayed jumps from one to the next) and over the tuning seeds. A run
+    that diverged counts as chance.
+
+    Parameters
+    ----------
+    tuning : results of a grid with ``validation=True``
+    axis : the setting that is chosen
+    last : epochs
+
+    Returns
+    -------
+    DataFrame, a row a group, with the labels of the group as its index: the chosen value under the
+    name of the axis, its ``validation`` accuracy, and ``edge``, whether it is the smallest or the
+    largest that was tried, so that a better one may lie beyond. A group of which a run is missing
+    has no row: a choice among some of the candidates is none.
+    """
+    groups = [a for a in tuning.grid.axes if a not in (axis, "seed")]
+    rows = []
+    for place, tried in scores(tuning, last).groupby(groups, sort=False):
+        if tried["score"].isna().any():
+            continue
+        means = tried.groupby(axis)["score"].mean()
+        best = means.idxmax()
+        edge = len(means) > 1 and best in (means.index.min(), means.index.max())
+        names: tuple[object, ...] = place if isinstance(place, tuple) else (place,)
+        row = dict(zip(groups, names, strict=True))
+        rows.append(row | {axis: best, "validation": means.max(), "edge": edge})
+    return pd.DataFrame(rows, columns=[*groups, axis, "validation", "edge"]).set_index(groups)
+
+
+def scores(tuning: Results, last: int = LAST) -> pd.DataFrame:
+    """Return every run with ``score``, its validation accuracy over the last epochs.
+
+    It is NaN where the run is missing and chance where it diverged. Raises ValueError for a run
+    that held no images out.
+    """
+    runs = tuning.runs.copy()
+    runs["score"] = 10.0  # chance, of ten classes
+    runs.loc[runs["status"] == "missing", "score"] = float("nan")
+    for record in tuning.records:
+        if "validation_accuracy" not in record.epochs:
+            raise ValueError(f"run {record.key} has no validation images; give validation=True")
+        if record.status == "finished":
+            values = record.epochs["validation_accuracy"][-last:]
+            runs.loc[runs["key"] == record.key, "score"] = sum(values) / len(values)
+    return runs
+
+
+def at_best(
+    tuning: Results, seeds: Iterable[int], axis: str = "lr", priority: int = 50, last: int = LAST
+) -> Grid:
+    """Return the grid of every group at its chosen value, with fresh seeds and nothing held out.
+
+    What is not chosen yet, because runs of `tuning` are missing, is not in it.
+
+    Parameters
+    ----------
+    tuning : results of a grid with ``validation=True``
+    seeds : others than those of `tuning`, so that no luck is carried over
+    axis, last : see `chosen`
+    priority : see `rgkit.grid.Cell`
+
+    Raises ValueError for a seed that the setting was chosen with.
+    """
+    again = sorted(set(seeds) & {cell.labels["seed"] for cell in tuning.grid})
+    if again:
+        raise ValueError(f"seeds={again} given; the {axis} was chosen with them, take others")
+    cells, table = [], chosen(tuning, axis, last)
+    groups = [str(name) for name in table.index.names]
+    for place, best in table[axis].items():
+        names = place if isinstance(place, tuple) else (place,)
+        labels: dict[str, Any] = dict(zip(groups, names, strict=True)) | {axis: best}
+        like = next(c for c in tuning.grid if labels.items() <= dict(c.labels).items())
+        assert isinstance(like.config, Classification)
+        for seed in seeds:
+            config = like.config.replace(seed=seed, validation=0)
+            cells.append(Cell(labels | {"seed": seed}, config, priority))
+    grid = tuning.grid
+    return Grid(tuple(cells), grid.profile, "", grid.axes, grid.train)

@@ -1,0 +1,132 @@
+"""Choosing a setting on validation images: made-up records with known answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from rgkit import profiles
+from rgkit.config import Classification
+from rgkit.execute import collect, run
+from rgkit.grid import Grid, cross
+from rgkit.store import Record, Store, fingerprint_of
+from rgkit.tuning import at_best, chosen
+
+BASE = Classification(data="digits", images=64, model="resnet8(2)", epochs=3, validation=20)
+AXES = {"schedule": ["constant", "poly"], "lr": [0.1, 0.2, 0.4], "arm": ["plain", "RG"]}
+TUNING = Grid(cross(BASE, AXES | {"seed": [100, 101]}), "quick", "", (*AXES, "seed"))
+
+
+def write(store: Store, cell, accuracies: list[float], status: str = "finished") -> None:
+    mark = fingerprint_of(cell.config)
+    epochs = {"test_accuracy": accuracies, "validation_accuracy": accuracies}
+    source = {"commit": "c", "device": "d", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
+    store.put(Record(cell.config.key(mark), cell.config, mark, status, epochs, source))
+
+
+def accuracy(labels) -> float:
+    """Best at 0.2 for plain and at 0.4 for RG, on average over the seeds but not for each."""
+    peak = 0.2 if labels["arm"] == "plain" else 0.4
+    luck = 30.0 if labels["seed"] == 100 and labels["lr"] == 0.1 else 0.0
+    return 60.0 - 200 * abs(labels["lr"] - peak) + luck * (1 if labels["arm"] == "plain" else 0) / 2
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path)
+    for cell in TUNING:
+        value = accuracy(cell.labels)
+        write(store, cell, [99.0, value - 1, value + 1])  # the first epoch must not count
+    return store
+
+
+def test_the_best_rate_of_each_arm_is_chosen_on_validation(store):
+    table = chosen(collect(TUNING, store), last=2)
+    assert table["lr"].to_dict() == {
+        ("constant", "plain"): 0.2,
+        ("constant", "RG"): 0.4,
+        ("poly", "plain"): 0.2,
+        ("poly", "RG"): 0.4,
+    }
+    assert table["validation"].round(6).eq(60.0).all()
+    assert table["edge"].to_dict() == {k: k[1] == "RG" for k in table.index}
+
+
+def test_the_grid_at_the_best_rate_has_fresh_seeds_and_nothing_held_out(store):
+    grid = at_best(collect(TUNING, store), range(3), last=2)
+    assert len(grid) == 4 * 3
+    assert grid.axes == ("schedule", "lr", "arm", "seed")
+    for cell in grid:
+        assert cell.config.validation == 0
+        assert (
+            cell.config.lr == cell.labels["lr"] == (0.2 if cell.labels["arm"] == "plain" else 0.4)
+        )
+        assert cell.config.seed == cell.labels["seed"] < 3
+        assert cell.config.weight == (
+            "constant(1)" if cell.labels["arm"] == "plain" else "uniform(0, 1)"
+        )
+    with pytest.raises(ValueError, match=r"seeds=\[101\] given; the lr was chosen with them"):
+        at_best(collect(TUNING, store), [0, 101])
+
+
+def test_nothing_is_chosen_while_a_candidate_is_missing(store):
+    gone = next(c for c in TUNING if c.labels["arm"] == "RG" and c.labels["schedule"] == "poly")
+    store.path(gone.config).unlink()
+    table = chosen(collect(TUNING, store))
+    assert ("poly", "RG") not in table.index
+    assert len(table) == 3
+    assert len(at_best(collect(TUNING, store), range(2))) == 3 * 2
+
+
+def test_nothing_recorded_gives_an_empty_grid(tmp_path):
+    results = collect(TUNING, Store(tmp_path))
+    assert chosen(results).empty
+    assert len(at_best(results, range(2))) == 0
+
+
+def test_a_diverged_candidate_counts_as_chance(tmp_path):
+    store = Store(tmp_path)
+    for cell in TUNING:
+        lost = cell.labels["lr"] == 0.4
+        write(
+            store, cell, [90.0] if lost else [40.0, 40.0, 40.0], "diverged" if lost else "finished"
+        )
+    assert (chosen(collect(TUNING, store))["lr"] < 0.4).all()
+
+
+def test_runs_without_validation_images_cannot_choose(tmp_path):
+    grid = Grid(cross(BASE.replace(validation=0), {"lr": [0.1], "arm": ["plain"], "seed": [0]}))
+    grid = Grid(grid.cells, "quick", "", ("lr", "arm", "seed"))
+    store = Store(tmp_path)
+    run(grid, device="cpu", store=store, show=False)
+    with pytest.raises(ValueError, match="no validation images; give validation=True"):
+        chosen(collect(grid, store))
+
+
+def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
+    """Smoke stays smoke; what "best" found is shown and not trained; explicit names train."""
+    store = Store(tmp_path)
+    smoke = profiles.classification("best", arm=["plain"], store=store)
+    assert smoke.profile == "smoke"
+    again = profiles.classification("best", like=smoke, arm=["RG"], store=store)
+    assert (again.profile, again[0].config.data) == ("smoke", "digits")
+    monkeypatch.setattr("rgkit.data.available", lambda name: False)
+    main = profiles.classification("quick", arm=["plain"], per_profile={"quick": {"epochs": 1}})
+    assert (main.profile, main[0].config.images) == ("embedded", 0)
+    held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
+    assert held[0].config.data == "digits"
+    assert held[0].config.validation == profiles.HELD_OUT["embedded"]
+    quick = Grid((), "quick")
+    assert not profiles.classification("quick", like=quick, arm=["RG"]).train
+    monkeypatch.setattr("rgkit.data.available", lambda name: True)
+    assert profiles.classification("quick", like=quick, arm=["RG"]).train
+    assert not profiles.classification("best", like=quick, arm=["RG"]).train
+
+
+def test_a_grid_that_is_not_to_train_reports_what_is_missing(tmp_path, capsys):
+    grid = Grid(TUNING.cells[:2], "quick", "", TUNING.axes, train=False)
+    store = Store(tmp_path)
+    write(store, grid[0], [1.0, 2.0, 3.0])
+    results = run(grid, store=store)
+    assert results.runs["status"].tolist() == ["finished", "missing"]
+    assert "2 runs: 1 from records, the others not measured" in capsys.readouterr().out
+    assert len(list(store)) == 1
