@@ -33,7 +33,8 @@ from rgkit.tuning import chosen, scores
 def sensitivity(tuning: Results, panels: str) -> Figure:
     """Draw the validation accuracy of each arm over its learning rates, a panel per value.
 
-    It is the average over the last epochs by which the rate is chosen; the choice has a ring.
+    It is the average over the last epochs by which the rate is chosen; the choice has a ring. The
+    dotted line is plain training moved to twice its rate: where RG lies if it only halves the rate.
     """
     table, best = scores(tuning).dropna(subset=["score"]), chosen(tuning).reset_index()
     if table.empty:
@@ -45,10 +46,14 @@ def sensitivity(tuning: Results, panels: str) -> Figure:
             mean = mine.groupby("lr")["score"].mean()
             look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm]}
             ax.plot(mean.index, mean, lw=1.8, ms=5, label=arm, **look)
+            if arm == "plain":
+                ax.plot(2 * mean.index, mean, ":", color=COLORS[arm], lw=1.2, label="plain at half")
             where = best[(best["arm"] == arm) & (best[panels] == mine[panels].iloc[0])]
             ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=COLORS[arm])
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(sorted(frame["lr"].unique())))
+        rates = sorted(frame["lr"].unique())
+        ax.set_xlim(rates[0] / 1.4, rates[-1] * 1.4)
+        ax.xaxis.set_major_locator(FixedLocator(rates))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
     _label_edges(figure, parts, "learning rate at the start", "validation accuracy, %")
