@@ -59,6 +59,8 @@ def check(text: str) -> Record:
         raise ValueError(f"status {status!r}; finished or diverged can be merged")
     if not isinstance(epochs, dict) or not isinstance(found.get("source"), dict):
         raise ValueError("it does not say what was measured and where")
+    if not all(isinstance(values, list) for values in epochs.values()):
+        raise ValueError("its epochs are not lists of numbers")
     lengths = {len(values) for values in epochs.values()}
     wanted = config.epochs if isinstance(config, Classification) else None
     if status == "finished" and wanted and lengths != {wanted}:

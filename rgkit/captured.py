@@ -72,6 +72,9 @@ class CapturedStep:
         self.correct = torch.zeros(steps, dtype=torch.int64, device=where)
         self.places = torch.arange(batch, device=where)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        # Its own: a library's workspace belongs to the stream of the capture, and runs that share
+        # a GPU replay at the same time.
+        self.aside = torch.cuda.Stream() if labels.is_cuda else None
 
     def _step(self, size: int) -> None:
         """Take step `at` of the epoch on a batch of `size` images, and count on."""
@@ -112,15 +115,15 @@ class CapturedStep:
         flags = cudnn.deterministic, cudnn.benchmark
         cudnn.deterministic, cudnn.benchmark = False, True
         try:
-            aside = torch.cuda.Stream()
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
+            assert self.aside is not None
+            self.aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.aside):
                 for _ in range(WARM_UP):
                     self.at.zero_()
                     self._step(size)
-            torch.cuda.current_stream().wait_stream(aside)
+            torch.cuda.current_stream().wait_stream(self.aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self.aside):
                 self._step(size)
         finally:
             cudnn.deterministic, cudnn.benchmark = flags

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -16,7 +18,7 @@ EVERY = 30.0  # seconds between checkpoints: a run shorter than that writes none
 
 
 class Checkpoint:
-    """The checkpoint of one config, ``<store>/checkpoints/<task>/<key>.pt``.
+    """The checkpoint of one config, ``<store>/checkpoints/<task>/<key>-<way>.pt``.
 
     Parameters
     ----------
@@ -25,6 +27,8 @@ class Checkpoint:
         Its key names the file, so that a changed setting, data set or numerics version starts anew.
     every : float
         Seconds between two writes.
+    way : str
+        In which way the run is performed, such as its device and step: each goes on from its own.
 
     Examples
     --------
@@ -33,10 +37,17 @@ class Checkpoint:
     True
     """
 
-    def __init__(self, store: Store, config: Config, every: float = EVERY) -> None:
+    def __init__(self, store: Store, config: Config, every: float = EVERY, way: str = "") -> None:
         self.key = config.key(fingerprint_of(config))
-        self.path = store.root / "checkpoints" / config.task / f"{self.key}.pt"
+        slug = re.sub("[^a-z0-9]+", "-", way.lower()).strip("-")
+        name = f"{self.key}-{slug}" if slug else self.key
+        self.path = store.root / "checkpoints" / config.task / f"{name}.pt"
         self.every, self.last = every, time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the config has a checkpoint, in whatever way it was performed."""
+        return any(self.path.parent.glob(f"{self.key}*.pt"))
 
     @property
     def due(self) -> bool:
@@ -54,7 +65,9 @@ class Checkpoint:
             torch.save({"key": self.key, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, self.path)
+        # Where it is gone, another process has ended this run and has cleared up.
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(file.name, self.path)
         self.last = time.monotonic()
 
     def load(self, device: Any) -> dict[str, Any] | None:

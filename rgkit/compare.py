@@ -1,4 +1,4 @@
-"""Arms compared run by run: paired tables, selection bias, epochs to a target."""
+"""Arms compared run by run: paired tables, epochs to a target."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from rgkit.config import Classification
+from rgkit.execute import Results
 from rgkit.stats import DELTA_ACCURACY, Difference, difference, pool
 from rgkit.verdicts import UNMEASURED
 
@@ -49,7 +51,10 @@ def paired(
         if arm not in known:
             raise ValueError(f"arm {arm!r} is not in the results; there are: {', '.join(known)}")
     table = runs[runs["arm"].isin([a, b])].dropna(subset=[value])
-    wide = table.pivot_table(index=[*by, "seed"], columns="arm", values=value, dropna=False)
+    index = [*by, "seed"]
+    if table.duplicated([*index, "arm"]).any():
+        raise ValueError(f"several runs share {index}; name the axes that tell them apart in `by`")
+    wide = table.pivot(index=index, columns="arm", values=value)  # noqa: PD010  it refuses duplicates
     wide = wide.reindex(columns=[a, b])  # an arm of which every run is missing has no column
     gaps = (wide[a] - wide[b]).dropna()
     cells: dict[str, Difference] = {}
@@ -101,11 +106,10 @@ def against(
     >>> list(against(runs, "x", ["y", "z"], split="lr").index)
     [('x − y, 0.1', 'all')]
     """
-    known = set(runs["arm"])
     tables: dict[str, pd.DataFrame] = {}
     for other in others:
         for part, own in runs.groupby(split, sort=False):
-            if {arm, other} <= known:
+            if {arm, other} <= set(own["arm"]):
                 table = paired(own, arm, other, by=by, value=value, delta=delta)
                 if table.loc["all", "pairs"]:
                     tables[f"{arm} − {other}, {part}"] = table
@@ -122,28 +126,30 @@ def overall(table: pd.DataFrame, difference: str) -> pd.Series:
     return pd.Series(math.nan, index=table.columns)
 
 
-def selection_bias(epochs: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Return final, best and best - final test accuracy of each run (prediction 10)."""
-    grouped = epochs.groupby(list(labels))["test_accuracy"]
-    table = pd.DataFrame({"final": grouped.last(), "best": grouped.max()})
-    table["bias"] = table["best"] - table["final"]
-    return table.reset_index()
-
-
-def epochs_to(
-    epochs: pd.DataFrame, labels: Sequence[str], targets: Sequence[float]
-) -> pd.DataFrame:
+def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
     """Return for each run the first epoch at or above each accuracy, a row a run and target.
 
-    A run that never gets there has ``epochs`` infinite, and ``restricted`` one more than the
-    length of the runs: the restricted-mean convention, in which it counts as late, not as missing.
+    Parameters
+    ----------
+    results : of any grid; runs that are missing have no rows
+    targets : test accuracies in percent
+
+    Returns
+    -------
+    The labels of the runs, ``target``, and ``reached``, infinite for a run that never gets there,
+    diverged ones among them. ``restricted`` is then one more than the length of the run: the
+    restricted-mean convention, in which it counts as late, not as missing.
     """
-    parts = []
-    horizon = int(epochs["epoch"].max()) + 1
-    every = epochs.groupby(list(labels)).size().index
-    for target in targets:
-        reached = epochs[epochs["test_accuracy"] >= target]
-        first = reached.groupby(list(labels))["epoch"].min().astype(float).reindex(every)
-        part = pd.DataFrame({"epochs": first.fillna(np.inf), "restricted": first.fillna(horizon)})
-        parts.append(part.assign(target=target).reset_index())
-    return pd.concat(parts, ignore_index=True)
+    rows = []
+    found = {record.key: record for record in results.records}
+    for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
+        record = found[run["key"]]
+        assert isinstance(record.config, Classification)
+        accuracy = np.array(record.epochs["test_accuracy"])
+        for target in targets:
+            at = np.flatnonzero(accuracy >= target)
+            reached = float(at[0] + 1) if at.size else math.inf
+            late = min(reached, record.config.epochs + 1.0)
+            labels = {axis: run[axis] for axis in results.grid.axes}
+            rows.append(labels | {"target": target, "reached": reached, "restricted": late})
+    return pd.DataFrame(rows)

@@ -174,6 +174,26 @@ class Classification(Config):
         for name, text in canonical.items():
             object.__setattr__(self, name, text)
 
+    @property
+    def trained_on(self) -> int:
+        """How many images the run trains on.
+
+        >>> Classification().trained_on, Classification(images=100).trained_on
+        (50000, 100)
+        """
+        from rgkit.data import SIZES
+
+        return self.images or SIZES[self.data][0] - self.validation
+
+    @property
+    def steps(self) -> int:
+        """How many steps the optimizer takes in the whole run.
+
+        >>> Classification(epochs=100, batch=128).steps
+        39100
+        """
+        return self.epochs * -(-self.trained_on // self.batch)
+
 
 @dataclass(frozen=True)
 class StepTiming(Config):

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,19 @@ def turn(device: torch.device) -> Iterator[None]:
         return
     import fcntl  # late: where there is no fcntl (Windows) a CPU run still works
 
-    path = Path(tempfile.gettempdir(), f"rgkit-gpu-{os.getuid()}-{device.index or 0}.lock")
+    path = Path(tempfile.gettempdir(), f"rgkit-gpu-{os.getuid()}-{_which(device)}.lock")
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, whatever happens
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another process that trains on this GPU", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, come what may
         yield
+
+
+def _which(device: torch.device) -> str:
+    """Name a GPU, whatever number it has in this process: CUDA_VISIBLE_DEVICES renumbers them."""
+    if not torch.cuda.is_available():
+        return str(device.index or 0)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))

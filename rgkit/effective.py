@@ -37,6 +37,7 @@ def expected(arm: str) -> pd.Series:
     config = plain.replace(**ARMS[arm](plain))
     m1, m2 = weights.law(config.weight).moments()
     rate, decay = config.lr / plain.lr, config.weight_decay / plain.weight_decay
+    m2 *= plain.batch / config.batch  # where noise is most of a gradient, as late in training
     norm = (rate * m2 / decay) ** 0.25
     return pd.Series({"first": rate * m1, "last": rate * m1 / norm**2, "norm": norm}, name=arm)
 

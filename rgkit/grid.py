@@ -134,6 +134,7 @@ def around(
     cells = []
     for variation in variations:
         for cell in cross(base, {**axes, **variation}, priority):
-            every = {n: cell.labels[n] if n in cell.labels else getattr(base, n) for n in names}
+            common = {n: "plain" if n == "arm" else getattr(base, n, None) for n in names}
+            every = {n: cell.labels.get(n, common[n]) for n in names}
             cells.append(dataclasses.replace(cell, labels=every))
     return tuple(cells)

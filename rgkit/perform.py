@@ -64,7 +64,8 @@ def performing(
         from rgkit.train import Training
 
         training = Training(config, how.device, how.step, place)
-        kept = Checkpoint(how.store, config, how.every) if how.store else None
+        way = f"{training.step.name} {name}"
+        kept = Checkpoint(how.store, config, how.every, way) if how.store else None
         found = kept.load(training.where) if kept else None
         if found is not None and (found["step"], found["device"]) == (training.step.name, name):
             training.load(found)

@@ -9,23 +9,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from rgkit.config import Classification, Config
+from rgkit.data import SIZES
 from rgkit.store import Record
 
 PAUSE = 60.0  # seconds between two lines while nothing ends
 
-# Images to train on and to test on.
-SIZES = {"cifar10": (50_000, 10_000), "digits": (1_500, 297), "scenes": (5_000, 1_000)}
-
 
 def cost(config: Config) -> float:
-    """Return the images that a run trains on, and a third of those it is tested on.
+    """Return the images that a run trains on, and a third of those it is measured on.
 
     A training step is three passes over the network, a test is one: a run's time is in proportion.
     """
     if not isinstance(config, Classification):
         return 1.0
-    images, tests = SIZES[config.data]
-    return config.epochs * ((config.images or images) + tests / 3)
+    measured = SIZES[config.data][1] + config.validation
+    return config.epochs * (config.trained_on + measured / 3)
 
 
 def clock(seconds: float | None) -> str:
@@ -134,9 +132,14 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
         self.spoke = time.monotonic()
 
-    def end(self, config: Config, how: str) -> None:
-        """A run has ended; `how` says in what way."""
+    def end(self, config: Config, how: str, whole: bool = True) -> None:
+        """A run has ended; `how` says in what way.
+
+        One that diverged or failed was not run as a whole: its speed teaches nothing.
+        """
         self.ended += 1
+        if not whole:
+            self.heard.pop(config, None)
         self.tell(config, 1.0)
         if self.show == "lines":
             left = clock(self.remaining())

@@ -72,8 +72,11 @@ class Work:
     def _fits(self, config: Config) -> bool:
         if self.how.deadline is None:
             return True
-        # A run of a kind that nothing is known of is begun: it is checkpointed if it lasts too long
+        # What nothing is known of, and what was begun already, is taken up: it is checkpointed if
+        # it lasts too long.
         expected = self.progress.estimate.seconds(config) or 0.0
+        if Checkpoint(self.store, config).begun:
+            expected = 0.0
         return time.monotonic() + 1.05 * expected < self.how.deadline
 
     def end(self, config: Config, record: Record | None) -> None:
@@ -86,19 +89,19 @@ class Work:
         accuracy = record.epochs.get("test_accuracy") or [float("nan")]
         spent = f"{record.source['seconds']:.0f} s"
         said = f"{accuracy[-1]:.2f} %" if record.status == "finished" else record.status
-        self.progress.end(config, f"{said}, {spent}")
+        self.progress.end(config, f"{said}, {spent}", whole=record.status == "finished")
 
     def fail(self, config: Config, error: str) -> None:
         """Book a run that went wrong; the others go on."""
         self.summary.failed[config] = error
-        self.progress.end(config, f"FAILED: {error}")
+        self.progress.end(config, f"FAILED: {error}", whole=False)
 
 
 def put(record: Record, store: Store, out: Path | None) -> None:
     """Write a record, to the archive too; only then is its checkpoint of no more use."""
-    store.put(record)
     if out is not None:
         archive.append(out, record)
+    store.put(record)
     Checkpoint(store, record.config).remove()
 
 

@@ -146,16 +146,18 @@ def judge_equal(low: float, high: float, delta: float) -> str:
     return CONTRADICTED if low > delta or high < -delta else INCONCLUSIVE
 
 
-def pairs_needed(spread: float, delta: float) -> int:
+def pairs_needed(spread: float, delta: float) -> float:
     """Return the pairs with which a paired difference of `delta` is found (5 %, power 80 %).
 
     Parameters
     ----------
-    spread : standard deviation of the paired differences
+    spread : standard deviation of the paired differences; NaN, from a single pair, gives NaN
 
     >>> pairs_needed(0.2, 0.3), pairs_needed(0.4, 0.3)
     (6, 16)
     """
+    if not math.isfinite(spread):
+        return math.nan
     # Student's t asks for more than the normal distribution, which is where the search begins.
     z = float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8))
     pairs = max(2, math.ceil((z * spread / delta) ** 2))

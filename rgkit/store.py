@@ -150,9 +150,16 @@ class Store:
         part = Path(f.name)
         part.chmod(0o644)
         try:
-            os.link(part, path)  # atomic, and fails where os.replace would overwrite
+            try:
+                os.link(part, path)  # atomic, and fails where os.replace would overwrite
+            except OSError as error:
+                if isinstance(error, FileExistsError):
+                    raise
+                with path.open("x") as file:  # a file system without links
+                    file.write(text)
         except FileExistsError:
-            if self.read(path).as_dict()["epochs"] != record.as_dict()["epochs"]:
+            known, new = self.read(path).as_dict()["epochs"], record.as_dict()["epochs"]
+            if json.dumps(known) != json.dumps(new):  # as text, in which NaN is NaN
                 again = self.root / "repeats" / f"{path.stem}-{part.stem}.json"
                 again.parent.mkdir(exist_ok=True)
                 os.replace(part, again)

@@ -35,6 +35,8 @@ def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
     has no row: a choice among some of the candidates is none.
     """
     groups = [a for a in tuning.grid.axes if a not in (axis, "seed")]
+    if not groups:
+        raise ValueError(f"the grid has the axes {tuning.grid.axes}; it needs one more, as 'arm'")
     rows = []
     for place, tried in scores(tuning, last).groupby(groups, sort=False):
         if tried["score"].isna().any():

@@ -46,6 +46,8 @@ def test_half_the_rate_with_twice_the_decay_is_expected_to_be_the_constant_half(
     """It is the same run, written with another rate and weight: so are its effective rates."""
     half, slow = expected("constant 1/2"), expected("half rate, twice decay")
     assert slow.to_dict() == pytest.approx(half.to_dict())
+    noisy = expected("half rate, twice decay, batch 96")
+    assert noisy.to_dict() == pytest.approx(expected("RG").to_dict())  # prediction 3
 
 
 def test_the_table_is_rate_times_weight_over_squared_norm(tmp_path):

@@ -18,7 +18,7 @@ import torch
 from rgkit import archive, cli
 from rgkit.checkpoint import Checkpoint
 from rgkit.config import Classification
-from rgkit.device import turn
+from rgkit.device import device_name, turn
 from rgkit.grid import Grid, cross, in_order
 from rgkit.perform import How, perform
 from rgkit.progress import Estimator, Progress, cost
@@ -29,6 +29,7 @@ RUN = Classification(
     data="digits", images=256, model="resnet8(4)", epochs=12, batch=32, momentum=0.9,
     weight="uniform(0, 1)",
 )  # fmt: skip
+WAY = f"plain {device_name('cpu')}"  # in which way a run is performed here
 TINY = RUN.replace(images=64, model="resnet8(2)", epochs=1)
 
 
@@ -76,7 +77,7 @@ def test_at_the_time_limit_a_run_is_checkpointed_and_taken_up_again(tmp_path):
     assert run_missing([long], store, device="cpu", time_limit=0.5, show="").stopped == [long]
     assert store.get(long) is None
     assert len(checkpoints(tmp_path)) == 1
-    state = Checkpoint(store, long).load("cpu")
+    state = Checkpoint(store, long, way=WAY).load("cpu")
     assert 1 <= len(state["epochs"]["test_loss"]) < 400
     # The same, small enough to be ended: stopped after its third epoch.
     asked = []
@@ -108,12 +109,12 @@ def test_nothing_is_begun_that_cannot_end_in_time(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "empty", "other"])
 def test_a_damaged_checkpoint_starts_the_run_over_and_says_so(tmp_path, damage, capsys):
     store = Store(tmp_path)
-    kept = Checkpoint(store, RUN, every=0)
+    kept = Checkpoint(store, RUN, 0, WAY)
     run_missing([RUN], store, device="cpu", jobs=1, every=0, time_limit=0.2, show="")
     data = kept.path.read_bytes()
     if damage == "other":
-        Checkpoint(store, TINY).save({"epochs": {}})
-        data = Checkpoint(store, TINY).path.read_bytes()
+        Checkpoint(store, TINY, way=WAY).save({"epochs": {}})
+        data = Checkpoint(store, TINY, way=WAY).path.read_bytes()
     kept.path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": data}[damage])
     assert run_missing([RUN], store, device="cpu", jobs=1, show="").finished == [RUN]
     assert "no readable checkpoint" in capsys.readouterr().err
@@ -243,6 +244,102 @@ def test_processes_take_turns_on_a_gpu_and_none_on_a_cpu(tmp_path, monkeypatch):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
 
 
+def test_a_gpu_has_one_lock_whatever_its_number_here(tmp_path, monkeypatch, capsys):
+    """Under CUDA_VISIBLE_DEVICES the same number is another GPU; and who waits says so."""
+    import threading
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("GPU-a", "GPU-b"):
+        monkeypatch.setattr("rgkit.device._which", lambda device, name=name: name)
+        with turn(torch.device("cuda")):
+            pass
+    assert len(list(tmp_path.iterdir())) == 2
+    with turn(torch.device("cuda")):
+        waiting = threading.Thread(target=lambda: turn(torch.device("cuda")).__enter__())
+        waiting.start()
+        for _ in range(100):
+            if "waiting for another process" in (said := capsys.readouterr().err):
+                break
+            time.sleep(0.05)
+        assert "waiting for another process that trains on this GPU" in said
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_each_way_of_performing_a_run_goes_on_from_its_own_checkpoint(tmp_path):
+    """Another device or step begins anew, and does not cost the first one what it has."""
+    store = Store(tmp_path)
+    begin = How("cpu", "plain", store, every=0)
+    calls = iter([False, False, True])
+    assert perform(RUN, begin, stop=lambda: next(calls)) is None
+    other = How("cpu", "captured", store, every=0)
+    calls = iter([True])
+    assert perform(RUN, other, stop=lambda: next(calls)) is None
+    assert len(checkpoints(tmp_path)) == 2
+    assert Checkpoint(store, RUN).begun
+    began = []
+    record = perform(RUN, begin, began.append)
+    assert began[0] == 3 / RUN.epochs
+    assert record is not None
+    assert record.source["resumed"] == 1
+    Checkpoint(store, RUN).remove()
+    assert checkpoints(tmp_path) == []
+
+
+def test_a_checkpoint_whose_run_another_process_ended_meanwhile_is_no_error(tmp_path, monkeypatch):
+    kept = Checkpoint(Store(tmp_path), RUN)
+    replace = os.replace
+    monkeypatch.setattr("os.replace", lambda a, b: (kept.remove(), replace(a, b)))
+    kept.save({"epochs": {}})
+    assert checkpoints(tmp_path) == []
+
+
+def test_what_was_begun_is_taken_up_however_little_time_is_left(tmp_path):
+    """Its estimate is for the whole run; nobody knows how much of it is done."""
+    store = Store(tmp_path)
+    estimate = Estimator([], None)
+    estimate.learn(RUN, 0.01, 1000.0)
+    long = RUN.replace(seed=5)
+    progress = Progress([RUN, long], estimate, 1, "")
+    work = Work(store, How(deadline=time.monotonic() + 60), None, lambda: False, progress)
+    Checkpoint(store, long).save({"epochs": {}})
+    assert work.begin([RUN, long]) == long
+    assert work.summary.left == [RUN]
+
+
+def test_a_file_system_without_links_loses_nothing(tmp_path, monkeypatch):
+    record = perform(TINY, How("cpu"))
+    assert record is not None
+
+    def refuse(*given: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    store = Store(tmp_path)
+    path = store.put(record)
+    assert store.put(record) == path
+    assert [r.key for r in store] == [record.key]
+    assert store.read(path).epochs.keys() == record.epochs.keys()
+    assert [p.name for p in tmp_path.rglob("*.*")] == [path.name]
+
+
+def test_an_archive_has_what_the_store_could_not_take(tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "put", lambda self, record: (_ for _ in ()).throw(OSError("full")))
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(OSError, match="full"):
+        run_missing([TINY], Store(tmp_path / "results"), device="cpu", out=out, show="")
+    assert len(out.read_text().splitlines()) == 1
+
+
+def test_a_record_with_nan_is_merged_once(tmp_path):
+    record = perform(TINY, How("cpu"))
+    assert record is not None
+    record.epochs["test_loss"][-1] = float("nan")
+    store = Store(tmp_path)
+    assert store.put(record) == store.put(record)
+    assert not (tmp_path / "repeats").exists()
+
+
 # --- the order and the clock ----------------------------------------------------------------
 
 
@@ -269,6 +366,18 @@ def test_the_estimate_is_of_this_device_and_what_is_under_way_outweighs_it(tmp_p
     assert slow.seconds(RUN.replace(model="resnet18")) is None
     slow.learn(RUN, 0.5, 10)
     assert slow.seconds(RUN) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("how", ["failed", "diverged"])
+def test_a_run_that_was_cut_short_teaches_no_speed(how):
+    estimate = Estimator([], None)
+    estimate.learn(RUN, 0.5, 500.0)
+    before = estimate.seconds(RUN)
+    progress = Progress([RUN, RUN.replace(seed=5)], estimate, 1, "")
+    progress.tell(RUN, 0.0)
+    progress.end(RUN, how, whole=False)
+    assert estimate.seconds(RUN) == before
+    assert progress.remaining() == before
 
 
 def test_the_remaining_time_counts_what_is_left_over_all_jobs():

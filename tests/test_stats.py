@@ -10,6 +10,10 @@ import pytest
 from scipy import stats as scipy_stats
 
 from rgkit import compare, stats
+from rgkit.config import Classification
+from rgkit.execute import Results, collect
+from rgkit.grid import Grid, cross
+from rgkit.store import Record, Store, fingerprint_of
 
 
 def test_interval_is_the_paired_t_test():
@@ -114,28 +118,74 @@ def test_runs_needed_as_printed_in_the_predictions():
     assert [stats.runs_needed(s, 0.1) for s in (0.15, 0.20)] == [36, 63]
 
 
-def curves() -> pd.DataFrame:
-    rows = [
-        {"arm": arm, "seed": 0, "epoch": e + 1, "test_accuracy": a}
-        for arm, values in (("plain", [20, 45, 60]), ("RG", [10, 30, 35]))
-        for e, a in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
+AXES = {"arm": ["plain", "RG"], "seed": [0, 1]}
 
 
-def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing():
-    table = compare.epochs_to(curves(), ["arm", "seed"], [40, 60]).set_index(["arm", "target"])
-    assert table.loc[("plain", 40), "epochs"] == 2
-    assert table.loc[("plain", 60), "restricted"] == 3
-    assert table.loc[("RG", 40), "epochs"] == math.inf
-    assert table.loc[("RG", 40), "restricted"] == 4
+def recorded(store: Store, curves: dict[tuple[str, int], tuple[list[float], str]]) -> Results:
+    """Made-up records of runs of three epochs; an arm and seed that has none is missing."""
+    grid = Grid(cross(Classification(data="digits", epochs=3), AXES), "quick", "", tuple(AXES))
+    source = {"commit": "c", "device": "d", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
+    for cell in grid:
+        if (cell.labels["arm"], cell.labels["seed"]) in curves:
+            values, status = curves[cell.labels["arm"], cell.labels["seed"]]
+            mark = fingerprint_of(cell.config)
+            epochs = {"test_accuracy": values}
+            store.put(Record(cell.config.key(mark), cell.config, mark, status, epochs, source))
+    return collect(grid, store)
 
 
-def test_selection_bias_is_best_minus_final():
-    noisy = curves().assign(test_accuracy=lambda f: f["test_accuracy"].where(f["epoch"] != 2, 70))
-    table = compare.selection_bias(noisy, ["arm", "seed"]).set_index("arm")
-    assert table.loc["plain", "bias"] == 10
-    assert table.loc["RG", "bias"] == 35
+def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing(tmp_path):
+    """A run that diverges in its first epoch has no accuracy at all and is late all the same."""
+    results = recorded(
+        Store(tmp_path),
+        {
+            ("plain", 0): ([20.0, 45.0, 60.0], "finished"),
+            ("RG", 0): ([10.0, 30.0, 35.0], "finished"),
+            ("RG", 1): ([], "diverged"),
+        },
+    )
+    table = compare.epochs_to(results, [40, 60]).set_index(["arm", "seed", "target"])
+    assert len(table) == 3 * 2  # the run that is missing has no row
+    assert table.loc[("plain", 0, 40), "reached"] == 2
+    assert table.loc[("plain", 0, 60), "restricted"] == 3
+    for seed in (0, 1):
+        assert table.loc[("RG", seed, 40), "reached"] == math.inf
+        assert table.loc[("RG", seed, 40), "restricted"] == 4
+
+
+def test_a_diverged_run_ends_at_chance_and_its_best_epoch_is_what_it_was(tmp_path):
+    results = recorded(
+        Store(tmp_path),
+        {
+            ("plain", 0): ([20.0, 70.0, 60.0], "finished"),
+            ("RG", 0): ([10.0, 60.0], "diverged"),
+        },
+    )
+    runs = results.runs.set_index(["arm", "seed"])
+    assert runs.loc[("plain", 0), ["final", "best"]].tolist() == [60, 70]
+    assert runs.loc[("RG", 0), ["final", "best"]].tolist() == [10, 60]
+    assert runs.loc[("RG", 1), "status"] == "missing"
+    assert runs.loc[("RG", 1), ["final", "best"]].isna().all()
+
+
+def test_a_part_in_which_an_arm_is_missing_is_left_out():
+    runs = comparison()
+    runs = runs[(runs["schedule"] != "poly") | (runs["arm"] != "RG")]
+    table = compare.against(runs, "RG", ["plain"], split="schedule")
+    assert list(table.index) == [("RG − plain, constant", "all")]
+
+
+def test_runs_that_an_unnamed_axis_tells_apart_are_not_averaged():
+    both = pd.concat([comparison().assign(lr=0.1), comparison().assign(lr=0.2)])
+    both = both[both["schedule"] == "poly"]
+    assert compare.paired(both, "RG", "plain", by=["lr"]).loc["all", "pairs"] == 6
+    with pytest.raises(ValueError, match=r"several runs share \['seed'\]; name the axes"):
+        compare.paired(both, "RG", "plain")
+
+
+def test_one_pair_needs_nobody_knows_how_many():
+    assert math.isnan(stats.pairs_needed(math.nan, 0.3))
+    assert math.isnan(stats.pairs_needed(math.inf, 0.3))
 
 
 def test_best_of_k_epochs_adds_what_the_predictions_say():

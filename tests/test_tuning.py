@@ -7,7 +7,7 @@ import pytest
 from rgkit import profiles
 from rgkit.config import Classification
 from rgkit.execute import collect, run
-from rgkit.grid import Grid, cross
+from rgkit.grid import Grid, around, cross
 from rgkit.store import Record, Store, fingerprint_of
 from rgkit.tuning import at_best, chosen
 
@@ -130,3 +130,25 @@ def test_a_grid_that_is_not_to_train_reports_what_is_missing(tmp_path, capsys):
     assert results.runs["status"].tolist() == ["finished", "missing"]
     assert "2 runs: 1 from records, the others not measured" in capsys.readouterr().out
     assert len(list(store)) == 1
+
+
+def test_a_grid_without_anything_to_tell_the_groups_apart_is_refused(store):
+    grid = Grid(TUNING.cells, "quick", "", ("lr", "seed"))
+    with pytest.raises(ValueError, match="it needs one more, as 'arm'"):
+        chosen(collect(grid, store))
+
+
+def test_variations_are_labelled_with_every_axis():
+    cells = around(BASE, {"arm": ["plain", "RG"]}, [{"momentum": [0.9]}, {"batch": [8, 16]}])
+    assert len(cells) == 2 + 4
+    assert {tuple(cell.labels) for cell in cells} == {("arm", "momentum", "batch")}
+    for cell in cells:
+        assert cell.config.momentum == cell.labels["momentum"]
+        assert cell.config.batch == cell.labels["batch"]
+    alone = around(BASE, {"seed": [0]}, [{"arm": ["RG"]}, {"lr": [0.3]}])
+    assert [cell.labels["arm"] for cell in alone] == ["RG", "plain"]
+
+
+def test_steps_are_those_of_the_run():
+    assert BASE.steps == 3  # 64 images in a batch of 128
+    assert BASE.replace(images=0, batch=100).steps == 3 * 15  # 1,480 of 1,500 images

@@ -24,6 +24,8 @@ FINGERPRINTS = {
     "digits": "a7b2ba833860fcc9",
     "scenes": "7f9b076e3891ec76",
 }
+# Images to train on and to test on.
+SIZES = {"cifar10": (50_000, 10_000), "digits": (1_500, 297), "scenes": (5_000, 1_000)}
 NAMES = tuple(FINGERPRINTS)
 EMBEDDED = ("digits", "scenes")
 
