@@ -11,7 +11,7 @@ import pandas as pd
 from rgkit import weights
 from rgkit.config import Classification
 from rgkit.execute import Results
-from rgkit.grid import ARMS
+from rgkit.grid import arm_of
 
 
 def expected(arm: str) -> pd.Series:
@@ -34,7 +34,7 @@ def expected(arm: str) -> pd.Series:
     {'first': 0.5, 'last': 1.0, 'norm': 0.707}
     """
     plain = Classification()
-    config = plain.replace(**ARMS[arm](plain))
+    config = arm_of(arm, plain)
     m1, m2 = weights.law(config.weight).moments()
     rate, decay = config.lr / plain.lr, config.weight_decay / plain.weight_decay
     m2 *= plain.batch / config.batch  # where noise is most of a gradient, as late in training

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rgkit import weights
 from rgkit.config import Classification, Config, ConfigError
-from rgkit.spec import nearest
+from rgkit.spec import nearest, registry
 
 # Arms: what is compared. Each maps a plain config to the changes that make the arm.
 ARMS: dict[str, Callable[[Classification], dict[str, Any]]] = {
@@ -23,6 +24,28 @@ ARMS: dict[str, Callable[[Classification], dict[str, Any]]] = {
         "batch": c.batch * 3 // 4,
     },
 }
+
+
+def arm_of(arm: str, config: Classification) -> Classification:
+    """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
+
+    Raises ConfigError for what is neither, with the nearest right name.
+
+    >>> arm_of("uniform(0, 2)", Classification()).weight
+    'uniform(0, 2)'
+    >>> arm_of("constant 1/2", Classification()).weight
+    'constant(0.5)'
+    """
+    if arm in ARMS:
+        return config.replace(**ARMS[arm](config))
+    try:
+        return config.replace(weight=arm)
+    except ValueError:
+        laws = registry(weights.Law)
+        if arm.partition("(")[0] in laws:
+            raise  # a law with arguments that do not fit: its own words say why
+        hint = nearest(str(arm), [*ARMS, *laws])
+        raise ConfigError(f"arm={arm!r} given{hint}") from None
 
 
 @dataclass(frozen=True)
@@ -93,17 +116,14 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
 def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -> tuple[Cell, ...]:
     """Cross the axes over a base config; the last axis varies fastest.
 
-    The axis ``arm`` takes names of `ARMS`, applied last, so that "half rate" halves the learning
-    rate of its cell; every other axis is a setting of the config.
+    The axis ``arm`` takes names of `ARMS` or laws of the loss weight. It is applied last, so that
+    "half rate" halves the learning rate of its cell; every other axis is a setting of the config.
 
     >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
     >>> len(cells), cells[3].labels, cells[3].config.weight
     (6, {'arm': 'RG', 'seed': 0}, 'uniform(0, 1)')
     """
     lists = {name: list(values) for name, values in axes.items()}
-    for arm in lists.get("arm", []):
-        if arm not in ARMS:
-            raise ConfigError(f"arm={arm!r} given{nearest(str(arm), list(ARMS))}")
     cells = []
     for values in itertools.product(*lists.values()):
         labels = dict(zip(lists, values, strict=True))
@@ -111,7 +131,7 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
         if "arm" in labels:
             if not isinstance(config, Classification):
                 raise ConfigError(f"the axis 'arm' is for classification, not for {base.task}")
-            config = config.replace(**ARMS[labels["arm"]](config))
+            config = arm_of(labels["arm"], config)
         cells.append(Cell(labels, config, priority))
     return tuple(cells)
 

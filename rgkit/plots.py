@@ -1,4 +1,4 @@
-"""The book's figures: one function each, one colour per arm everywhere."""
+"""The book's figures: one function each."""
 
 from __future__ import annotations
 
@@ -7,46 +7,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rgkit.execute import Results
-
-# Okabe and Ito's colours, told apart by colour-blind readers; markers say the same again.
-COLORS = {
-    "plain": "#4c4c4c",
-    "constant 1/2": "#0072b2",
-    "RG": "#d55e00",
-    "half rate, twice decay": "#009e73",
-    "half rate, twice decay, batch 96": "#cc79a7",
-}
-MARKERS = {
-    "plain": "o",
-    "constant 1/2": "s",
-    "RG": "D",
-    "half rate, twice decay": "^",
-    "half rate, twice decay, batch 96": "v",
-}
-
-
-def use_style() -> None:
-    """Set fonts, sizes and the sharp inline format; called by every figure."""
-    sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
-    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-    plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False})
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
-    if get_ipython() is not None:
-        # Not without a shell: the backend looks for it once, when it is imported.
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        # The layout has left no margins to trim, and finding that out draws everything twice.
-        set_matplotlib_formats("retina", bbox_inches=None)  # type: ignore[no-untyped-call]
-
+from rgkit.looks import COLORS, MARKERS, looks, use_style
 
 Panel = tuple[Axes, str, pd.DataFrame]
 
@@ -83,8 +49,8 @@ def _stamp(figure: Figure, results: Results) -> Figure:
 
 
 def _arms(frame: pd.DataFrame) -> list[str]:
-    present = set(frame["arm"].unique())
-    return [arm for arm in COLORS if arm in present]
+    present = list(frame["arm"].unique())
+    return [arm for arm in COLORS if arm in present] + [a for a in present if a not in COLORS]
 
 
 def _title(axis: str, value: object) -> str:
@@ -108,13 +74,12 @@ def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
 
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
     """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
-    for arm in _arms(frame):
+    for arm, look in looks(_arms(frame)).items():
         runs = frame[frame["arm"] == arm]
         for _, run in runs.groupby("seed"):
-            ax.plot(run["epoch"], run[value], color=COLORS[arm], lw=0.7, alpha=0.4)
+            ax.plot(run["epoch"], run[value], color=look["color"], lw=0.7, alpha=0.4)
         mean = runs.groupby("epoch")[value].mean()
-        ax.plot(mean.index, mean, color=COLORS[arm], lw=2.2, marker=MARKERS[arm], ms=4,
-                markevery=-(-len(mean) // 12), label=arm)  # fmt: skip
+        ax.plot(mean.index, mean, **look, lw=2.2, ms=4, markevery=-(-len(mean) // 12), label=arm)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -136,13 +101,12 @@ def final_accuracy(results: Results, panels: str, rows: str | None = None) -> Fi
     figure, parts = _panels(results.runs, panels, rows, height=2.7)
     arms = _arms(results.runs)
     for ax, _, frame in parts:
-        for place, arm in enumerate(arms):
+        for place, (arm, look) in enumerate(looks(arms).items()):
             runs = frame[frame["arm"] == arm]
             spread = place + np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [place]
-            look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "ms": 6}
-            ax.plot(spread, runs["final"], linestyle="none", **look)
-            ax.plot(spread, runs["best"], linestyle="none", **look, fillstyle="none", alpha=0.7)
-            ax.hlines(runs["final"].mean(), place - 0.3, place + 0.3, color=COLORS[arm], lw=2)
+            ax.plot(spread, runs["final"], **look, ls="none", ms=6)
+            ax.plot(spread, runs["best"], **look, ls="none", ms=6, fillstyle="none", alpha=0.7)
+            ax.hlines(runs["final"].mean(), place - 0.3, place + 0.3, color=look["color"], lw=2)
         short = [arm.replace(", ", ",\n").replace("constant ", "constant\n") for arm in arms]
         ax.set_xticks(range(len(arms)), short, fontsize=8)
         ax.set_xlim(-0.6, len(arms) - 0.4)
@@ -201,10 +165,9 @@ def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figu
     """Draw the norm of the weights over the epochs, which sets the effective learning rate."""
     figure, parts = _panels(results.epochs, panels, rows, height=2.5)
     for ax, _, frame in parts:
-        for arm in _arms(frame):
+        for arm, look in looks(_arms(frame)).items():
             mean = frame[frame["arm"] == arm].groupby("epoch")["weight_norm"].mean()
-            ax.plot(mean.index, mean, color=COLORS[arm], marker=MARKERS[arm], ms=4,
-                    markevery=-(-len(mean) // 12), label=arm)  # fmt: skip
+            ax.plot(mean.index, mean, **look, ms=4, markevery=-(-len(mean) // 12), label=arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(figure, parts, "epoch", "norm of the weights")
     parts[0][0].legend(fontsize=8)

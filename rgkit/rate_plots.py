@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,9 +11,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rgkit.effective import expected
 from rgkit.execute import Results
+from rgkit.looks import looks, use_style
 from rgkit.plots import (
-    COLORS,
-    MARKERS,
     _arms,
     _each,
     _label_edges,
@@ -24,7 +21,6 @@ from rgkit.plots import (
     _title,
     draw_curves,
     nothing_yet,
-    use_style,
 )
 from rgkit.stats import difference
 from rgkit.tuning import chosen, scores
@@ -41,15 +37,16 @@ def sensitivity(tuning: Results, panels: str) -> Figure:
         return _stamp(nothing_yet(), tuning)
     figure, parts = _panels(table, panels, None, height=3.0)
     for ax, _, frame in parts:
-        for arm in _arms(frame):
+        for arm, look in looks(_arms(frame)).items():
             mine = frame[frame["arm"] == arm]
             mean = mine.groupby("lr")["score"].mean()
-            look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm]}
             ax.plot(mean.index, mean, lw=1.8, ms=5, label=arm, **look)
             if arm == "plain":
-                ax.plot(2 * mean.index, mean, ":", color=COLORS[arm], lw=1.2, label="plain at half")
+                ax.plot(
+                    2 * mean.index, mean, ":", color=look["color"], lw=1.2, label="plain at half"
+                )
             where = best[(best["arm"] == arm) & (best[panels] == mine[panels].iloc[0])]
-            ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=COLORS[arm])
+            ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=look["color"])
         ax.set_xscale("log")
         rates = sorted(frame["lr"].unique())
         ax.set_xlim(rates[0] / 1.4, rates[-1] * 1.4)
@@ -90,24 +87,23 @@ def answer(fixed: Results, tuned: Results, panels: str = "schedule") -> Figure:
 
 
 def _own_best(ax: Axes, runs: pd.DataFrame, panels: str, values: list[object]) -> None:
-    arms = [arm for arm in COLORS if len(runs) and arm in set(runs["arm"])]
+    arms = _arms(runs) if len(runs) else []
     width = len(arms) + 1
     for group, value in enumerate(values):
-        for place, arm in enumerate(arms):
+        for place, (arm, look) in enumerate(looks(arms).items()):
             mine = runs[(runs["arm"] == arm) & (runs[panels] == value)]
             if mine.empty:
                 continue
             at, mean = group * width + place, mine["final"].mean()
             spread = at + np.linspace(-0.2, 0.2, len(mine))
-            look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "ls": "none"}
-            ax.plot(spread, mine["final"], ms=4, alpha=0.6, **look)
+            ax.plot(spread, mine["final"], **look, ls="none", ms=4, alpha=0.6)
             if len(mine) > 1:
                 low, high = difference(mine["final"].to_numpy()).interval()
-                ax.plot([at, at], [low, high], color=COLORS[arm], lw=1.4)
-            ax.hlines(mean, at - 0.4, at + 0.4, color=COLORS[arm], lw=2.2)
+                ax.plot([at, at], [low, high], color=look["color"], lw=1.4)
+            ax.hlines(mean, at - 0.4, at + 0.4, color=look["color"], lw=2.2)
             rate = mine["lr"].iloc[0]
             ax.annotate(f"{rate:g}", (at, 0.03), xycoords=("data", "axes fraction"),
-                        ha="center", fontsize=8, color=COLORS[arm])  # fmt: skip
+                        ha="center", fontsize=8, color=look["color"])  # fmt: skip
     centres = [group * width + (len(arms) - 1) / 2 for group in range(len(values))]
     ax.set_xticks(centres, [_title(panels, value) for value in values])
     ax.set_xlim(-1, max(1, len(values) * width - 1))
@@ -123,11 +119,9 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
     """
     figure, parts = _panels(rates, panels, None, height=2.8)
     for ax, _, frame in parts:
-        for arm in _arms(frame):
-            if arm == "plain":
-                continue
-            draw_curves(ax, frame[frame["arm"] == arm], "relative")
-            ax.axhline(expected(arm)["last"], color=COLORS[arm], lw=1, ls="--")
+        draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
+        for arm, look in looks(a for a in _arms(frame) if a != "plain").items():
+            ax.axhline(expected(arm)["last"], color=look["color"], lw=1, ls="--")
             ax.axhline(expected(arm)["first"], color="#777777", lw=1, ls=":")
         ax.set_ylim(0.4, 1.1)
     _label_edges(figure, parts, "epoch", "effective rate / plain")

@@ -100,6 +100,16 @@ def test_cross_and_arms():
         cross(Classification(), {"arm": ["RGB"]})
 
 
+def test_a_law_of_the_loss_weight_is_an_arm():
+    cells = cross(Classification(), {"arm": ["uniform(1, 2)", "constant(3)"], "lr": [0.1, 0.2]})
+    assert [c.config.weight for c in cells] == ["uniform(1, 2)"] * 2 + ["constant(3)"] * 2
+    assert [c.labels["arm"] for c in cells[:2]] == ["uniform(1, 2)"] * 2
+    with pytest.raises(ConfigError, match="arm='unifrom' given; did you mean 'uniform'"):
+        cross(Classification(), {"arm": ["unifrom"]})
+    with pytest.raises(ValueError, match="the limits must obey 0 <= low <= high"):
+        cross(Classification(), {"arm": ["uniform(2, 1)"]})
+
+
 def test_store_round_trip_and_no_overwriting(tmp_path):
     store = Store(tmp_path)
     first = record(TINY)
