@@ -158,10 +158,14 @@ def step_timing(profile: str, store: Store | None = None) -> Grid:
     return Grid(options[name], name, note, ("model",))
 
 
-def no_runs(profile: str) -> Grid:
+def no_runs(profile: str, kind: str = "simulation") -> Grid:
     """Return the empty grid of a notebook that trains nothing.
+
+    Parameters
+    ----------
+    kind : "simulation", or "audit" for one that computes with printed numbers
 
     >>> no_runs("best").profile
     'simulation'
     """
-    return Grid((), "smoke" if check(profile) == "smoke" else "simulation")
+    return Grid((), "smoke" if check(profile) == "smoke" else kind)

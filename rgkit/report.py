@@ -33,12 +33,14 @@ PROFILE_WORDS = {
     "short": "Profile short: the paper's network and data, 30 epochs.",
     "paper": "Profile paper: the paper's own setting.",
     "simulation": "Simulated in this notebook; nothing is trained.",
+    "audit": "Computed from the numbers that the papers print; nothing is trained.",
 }
 
 # A verdict speaks of the setting that was measured; below the paper's own, the box says so.
 LIMITS = {
     "quick": " in this small setting (profile quick): a direction, not the paper's scale",
     "embedded": " on embedded digits, not on the paper's data",
+    "audit": " by the paper's own printed numbers, before any measurement",
     "short": " in 30 epochs (profile short), not the paper's hundred",
 }
 

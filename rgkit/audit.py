@@ -1,0 +1,108 @@
+"""Printed numbers held against other printed numbers, from the ledger of claims."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from rgkit.looks import COLORS, use_style
+from rgkit.report import ledger
+from rgkit.spec import nearest
+
+
+def printed(claim: str) -> pd.DataFrame:
+    """Return the rows of a table as the paper prints them; ValueError if the claim has none.
+
+    >>> printed("ld-table1")["miou"].tolist()
+    [62.13, 63.56]
+    """
+    known = [name for name, facts in ledger().items() if "rows" in facts]
+    if claim not in known:
+        raise ValueError(f"claim={claim!r} given{nearest(claim, known)}; it must print numbers")
+    return pd.DataFrame(ledger()[claim]["rows"])
+
+
+def by_class(claim: str, row: str) -> pd.DataFrame:
+    """Return the printed values of a table that has a column for each class.
+
+    Parameters
+    ----------
+    claim : such as "csgd-table4"
+    row : the column that names the rows, such as "backbone"
+
+    Returns
+    -------
+    DataFrame, a row a class, a column for each row of the paper's table
+
+    >>> by_class("csgd-table4", "backbone").shape
+    (20, 4)
+    """
+    table = printed(claim)
+    return pd.DataFrame(dict(zip(table[row], table["ap"], strict=True)), ledger()[claim]["classes"])
+
+
+def chance(gap: float, spread: float) -> float:
+    """Return how often two runs of one method differ by `gap` or more, if seeds spread normally.
+
+    Parameters
+    ----------
+    spread : standard deviation between the seeds of one method
+
+    >>> round(chance(0.4, 0.2), 3)
+    0.157
+    """
+    return float(2 * stats.norm.sf(abs(gap) / (math.sqrt(2) * spread)))
+
+
+def spread_for(gap: float, often: float = 0.05) -> float:
+    """Return the spread between seeds at which two runs of one method differ by `gap` so often.
+
+    >>> round(chance(3.34, spread_for(3.34)), 3)
+    0.05
+    """
+    return abs(gap) / (math.sqrt(2) * float(stats.norm.isf(often / 2)))
+
+
+def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
+    """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
+    use_style()
+    gaps = (table[ours] - table[base]).sort_values()
+    figure, ax = plt.subplots(figsize=(7.6, 3))
+    color = np.where(gaps > 0, COLORS["RG"], COLORS["constant 1/2"])
+    ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
+    half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
+    ax.axhspan(gaps.mean() - half, gaps.mean() + half, color="#999999", alpha=0.3, lw=0, zorder=0,
+               label="mean of the classes, 95 % interval")  # fmt: skip
+    ax.axhline(gaps.mean(), color="black", lw=1.2)
+    ax.set_xticks(range(len(gaps)), gaps.index, fontsize=8, rotation=45)
+    ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def gaps(table: pd.DataFrame) -> Figure:
+    """Draw pairs of bars: what is claimed, and a gap between printed numbers that should be none.
+
+    Parameters
+    ----------
+    table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
+    """
+    use_style()
+    figure, ax = plt.subplots(figsize=(7.6, 0.9 * len(table) + 1))
+    places = np.arange(len(table))
+    for offset, column, color in ((-0.2, "claimed", COLORS["RG"]), (0.2, "gap", COLORS["plain"])):
+        ax.barh(places + offset, table[column], height=0.36, color=color)
+        for place, value in zip(places + offset, table[column], strict=True):
+            ax.annotate(f" {value:.2f}", (value, place), va="center", fontsize=8)
+    ax.set_yticks(places, table.index)
+    ax.invert_yaxis()
+    ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")
+    ax.margins(x=0.12)
+    ax.grid(axis="y", visible=False)
+    return figure
