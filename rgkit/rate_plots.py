@@ -88,6 +88,9 @@ def answer(fixed: Results, tuned: Results, panels: str = "schedule") -> Figure:
 
 def _own_best(ax: Axes, runs: pd.DataFrame, panels: str, values: list[object]) -> None:
     arms = _arms(runs) if len(runs) else []
+    values = [v for v in values if len(runs) and (runs[panels] == v).any()]
+    if not values:
+        ax.text(0.5, 0.5, "not measured yet", ha="center", transform=ax.transAxes)
     width = len(arms) + 1
     for group, value in enumerate(values):
         for place, (arm, look) in enumerate(looks(arms).items()):
@@ -101,8 +104,8 @@ def _own_best(ax: Axes, runs: pd.DataFrame, panels: str, values: list[object]) -
                 low, high = difference(mine["final"].to_numpy()).interval()
                 ax.plot([at, at], [low, high], color=look["color"], lw=1.4)
             ax.hlines(mean, at - 0.4, at + 0.4, color=look["color"], lw=2.2)
-            rate = mine["lr"].iloc[0]
-            ax.annotate(f"{rate:g}", (at, 0.03), xycoords=("data", "axes fraction"),
+            rate = ", ".join(f"{lr:g}" for lr in sorted(mine["lr"].unique()))
+            ax.annotate(rate, (at, 0.03), xycoords=("data", "axes fraction"),
                         ha="center", fontsize=8, color=look["color"])  # fmt: skip
     centres = [group * width + (len(arms) - 1) / 2 for group in range(len(values))]
     ax.set_xticks(centres, [_title(panels, value) for value in values])

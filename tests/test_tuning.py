@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
+import numpy as np
 import pytest
 
-from rgkit import profiles
+mpl.use("agg")
+
+from rgkit import plots, profiles, rate_plots
+from rgkit.compare import against
 from rgkit.config import Classification
 from rgkit.execute import collect, run
 from rgkit.grid import Grid, around, cross
@@ -152,3 +157,47 @@ def test_variations_are_labelled_with_every_axis():
 def test_steps_are_those_of_the_run():
     assert BASE.steps == 3  # 64 images in a batch of 128
     assert BASE.replace(images=0, batch=100).steps == 3 * 15  # 1,480 of 1,500 images
+
+
+# --- the figures ----------------------------------------------------------------------------
+
+
+def test_the_sensitivity_has_a_ring_at_each_choice_and_plain_at_half(store):
+    figure = rate_plots.sensitivity(collect(TUNING, store), panels="schedule")
+    assert len(figure.axes) == 2
+    for ax in figure.axes:
+        rings = {
+            float(x) for line in ax.lines if line.get_markersize() == 13 for x in line.get_xdata()
+        }
+        assert rings == {0.2, 0.4}
+        (dotted,) = [line for line in ax.lines if line.get_linestyle() == ":"]
+        (plain,) = [line for line in ax.lines if line.get_label() == "plain"]
+        np.testing.assert_allclose(dotted.get_xdata(), 2 * np.asarray(plain.get_xdata()))
+        np.testing.assert_allclose(dotted.get_ydata(), plain.get_ydata())
+
+
+def test_figures_of_what_is_not_measured_say_so(tmp_path, store):
+    nothing = collect(TUNING, Store(tmp_path / "empty"))
+    said = rate_plots.sensitivity(nothing, panels="schedule").axes[0].texts
+    assert [text.get_text() for text in said] == ["not measured yet"]
+    empty = against(nothing.runs, "RG", ["plain"], split="schedule")
+    said = plots.differences(empty, nothing, delta=0.3).axes[0].texts
+    assert [text.get_text() for text in said] == ["not measured yet"]
+    own = collect(at_best(nothing, range(2)), Store(tmp_path / "empty"))
+    last = rate_plots.answer(collect(TUNING, store), own).axes[-1]
+    assert [text.get_text() for text in last.texts] == ["not measured yet"]
+
+
+def test_the_answer_shows_every_run_at_its_own_best_rate_with_the_rate(store):
+    search = collect(TUNING, store)
+    grid = at_best(search, range(3), last=2)
+    for cell in grid:
+        write(store, cell, [80.0, 81.0, 82.0 + cell.labels["seed"]])
+    *curves, last = rate_plots.answer(search, collect(grid, store)).axes
+    assert [ax.get_title() for ax in curves] == ["same rate, constant", "same rate, poly"]
+    marks = [
+        line for line in last.lines if line.get_markersize() == 4 and line.get_marker() in "oD"
+    ]
+    assert sorted(y for line in marks for y in line.get_ydata()) == sorted([82.0, 83.0, 84.0] * 4)
+    assert [text.get_text() for text in last.texts] == ["0.2", "0.4"] * 2
+    assert [label.get_text() for label in last.get_xticklabels()] == ["constant", "poly"]
