@@ -1,0 +1,58 @@
+"""The figures of the decay laboratory: one function each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rgkit.decay import Array
+from rgkit.looks import OTHERS, use_style
+
+DASHES = ("-", "--", ":", "-.")
+
+
+def _lines(curves: Mapping[str, Array], x: Array, width: float = 1.8) -> tuple[Figure, Axes]:
+    use_style()
+    figure, ax = plt.subplots(figsize=(7.6, 3.2))
+    for place, (name, curve) in enumerate(curves.items()):
+        color, dash = ("#4c4c4c", *OTHERS)[place], DASHES[place % len(DASHES)]
+        ax.plot(x, curve, lw=width, color=color, ls=dash, label=name)
+    ax.legend(fontsize=8)
+    return figure, ax
+
+
+def distances(curves: Mapping[str, Array]) -> Figure:
+    """Draw how far two trajectories are apart after each step, a line a setting, on a log scale."""
+    steps = np.arange(1, 1 + len(next(iter(curves.values()))), dtype=float)
+    figure, ax = _lines({k: v.clip(1e-17) for k, v in curves.items()}, steps)
+    ax.set_yscale("log")
+    ax.set_xlabel("step")
+    ax.set_ylabel("distance of the two runs\n/ distance from the start")
+    return figure
+
+
+def last_steps(curves: Mapping[str, Array], last: int) -> Figure:
+    """Draw factors [steps] over the last steps of a run."""
+    steps = len(next(iter(curves.values())))
+    x = np.arange(steps - last, steps, dtype=float)
+    figure, ax = _lines({name: curve[-last:] for name, curve in curves.items()}, x)
+    ax.set_xlabel("step")
+    ax.set_ylabel("applied of a\nconstant gradient")
+    return figure
+
+
+def over_the_run(curves: Mapping[str, Array], label: str, log: bool = False) -> Figure:
+    """Draw curves [steps] against the part of the run that is over."""
+    steps = len(next(iter(curves.values())))
+    every = max(1, steps // 2000)
+    part = 100 * np.arange(0, steps, every) / steps
+    figure, ax = _lines({name: curve[::every] for name, curve in curves.items()}, part)
+    if log:
+        ax.set_yscale("log")
+    ax.set_xlabel("part of the run that is over, %")
+    ax.set_ylabel(label)
+    return figure
