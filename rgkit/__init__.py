@@ -25,6 +25,7 @@ _HOMES = {
         "judge_equal",
         "pairs_needed",
         "pool",
+        "reduction",
         "runs_needed",
     ],
     "store": ["Record", "Store"],

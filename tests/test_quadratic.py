@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from rgkit import quadratic
+from rgkit import quadratic, stats
 from rgkit.quadratic import ARMS, Array
 
 MOMENTA = (0.0, 0.3, 0.5, 0.9, 0.95)
@@ -330,10 +330,10 @@ def test_best_rate_on_one_mode() -> None:
 def test_reduction_covers_the_truth_about_95_times_in_100() -> None:
     draw, hits = np.random.default_rng(0), 0
     for _ in range(400):
-        found = quadratic.reduction(draw.exponential(2.0, 200), draw.exponential(1.0, 200))
+        found = stats.reduction(draw.exponential(2.0, 200), draw.exponential(1.0, 200))
         hits += found.low < 50 < found.high
     assert 0.92 < hits / 400 < 0.98
-    assert quadratic.reduction([2.0, 2.0], [1.0, 1.0]) == pytest.approx((50, 50, 50, 0))
+    assert stats.reduction([2.0, 2.0], [1.0, 1.0]) == pytest.approx((50, 50, 50, 0))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_reduction_covers_the_truth_about_95_times_in_100() -> None:
         (lambda: quadratic.descend(1.0, 1.0, 0.1, [1.0]), r"\(1,\).*\[steps, paths\]"),
         (lambda: quadratic.descend(1.0, 1.0, -0.1, [[1.0]]), "lr=-0.1"),
         (lambda: quadratic.lyapunov(1.0, momentum=0.5), "momentum=0.5 needs weights"),
-        (lambda: quadratic.reduction([1.0], [1.0]), r"\[1, 1\]"),
+        (lambda: stats.reduction([1.0], [1.0]), r"\[1, 1\]"),
     ],
 )
 def test_errors_name_the_parameter_and_its_value(call: object, words: str) -> None:

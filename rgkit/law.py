@@ -1,0 +1,64 @@
+"""The base of all laws of the loss weight: what `rgkit.weights` holds many of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rgkit.spec import Spec
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Law(Spec):
+    """Base of all laws of the loss weight."""
+
+    def draw(
+        self, step: ArrayLike, epoch: ArrayLike = 0, *, epochs: int = 100, seed: int = 0
+    ) -> Floats:
+        """Return u at the given steps and epochs.
+
+        Parameters
+        ----------
+        step, epoch : int or array of int, broadcast together
+            Optimizer step since the start of the run, and the epoch that it belongs to.
+        epochs : int
+            Length of the run, which the decaying laws are scaled to.
+        seed : int
+            Seed of the loss-weight stream; laws without chance ignore it.
+
+        Returns
+        -------
+        float64 array of the broadcast shape
+
+        Examples
+        --------
+        >>> from rgkit.weights import Linear, Uniform
+        >>> Uniform(0, 1).draw([0, 1, 2], seed=0).shape
+        (3,)
+        >>> Linear(2, 0).draw([0, 0], [0, 50], epochs=100).tolist()
+        [2.0, 1.0]
+        """
+        steps, at = np.broadcast_arrays(np.asarray(step, np.int64), np.asarray(epoch, np.int64))
+        if epochs < 1:
+            raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
+        return np.asarray(self._values(steps, at, epochs, seed), np.float64)
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        raise NotImplementedError
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        """Return the mean m1 and the second moment m2 of u.
+
+        For a law without chance these are averages over the epochs of the run.
+
+        >>> from rgkit.weights import Uniform
+        >>> Uniform(0, 1).moments()
+        (0.5, 0.3333333333333333)
+        """
+        u = self.draw(0, np.arange(epochs), epochs=epochs)
+        return float(u.mean()), float((u**2).mean())
