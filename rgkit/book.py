@@ -165,6 +165,7 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
     ours = [row for row in table if row["paper"] == "predictions"]
     generated = {
         made / "answer.md": scorecard.answer(table),
+        made / "predictions.md": scorecard.predictions(table),
         made / "status.md": scorecard.status(notebooks, failed),
         made / "bench.md": bench_page.page(Store().root / "bench"),
         made / "scorecard.md": f"Claims of the papers: **{scorecard.counts(papers)}**. "

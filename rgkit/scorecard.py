@@ -162,6 +162,18 @@ def answer(table: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def predictions(table: Iterable[Row]) -> str:
+    """Return where each of our own predictions stands (Markdown), linked to its chapter."""
+    lines = ["| | the theory says | verdict | tested in |", "|---|---|---|---|"]
+    for row in table:
+        if row["paper"] == "predictions":
+            number = row["claim"].removeprefix("prediction-")
+            page = f"[{Path(row['page']).name}](/{row['page']})" if row["page"] else "—"
+            kind = f"{row['verdict']} ({row['profile']})" if row["page"] else row["verdict"]
+            lines.append(f"| {number} | {row['says']} | {kind} | {page} |")
+    return "\n".join(lines) + "\n"
+
+
 def as_json(table: list[Row]) -> str:
     """Return the scorecard as JSON."""
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 import nbformat
 import pytest
 
-from rgkit import book
+from rgkit import book, report
 
 ROOT = Path(__file__).resolve().parents[1]
 # Attributes with which a browser fetches something by itself; <a href> is not among them.
@@ -213,3 +213,17 @@ def test_notebooks_from_anywhere_can_be_executed_alone(tmp_path, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert (output / "executed" / "notebooks" / "one.ipynb").is_file()
     assert not (output / "html").exists()
+
+
+def test_the_theory_page_says_where_every_prediction_stands(built):
+    """A row for each, its verdict that of the scorecard, linked to a chapter that was built."""
+    text = (built.html / "book" / "theory.html").read_text()
+    table = text[text.index("<table") : text.index("</table>")]
+    rows = [row for row in table.split("<tr")[2:] if "<td" in row]
+    ours = [f for f in report.ledger().values() if f["paper"] == "predictions"]
+    assert len(rows) == len(ours) == 12
+    card = {r["claim"]: r for r in json.loads((built.html / "scorecard.json").read_text())}
+    for number, row in enumerate(rows, 1):
+        entry = card[f"prediction-{number}"]
+        assert entry["verdict"] in row
+        assert (f'href="../{entry["page"]}.html"' in row) == bool(entry["page"])
