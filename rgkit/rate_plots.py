@@ -62,27 +62,28 @@ def answer(fixed: Results, tuned: Results, panels: str = "schedule") -> Figure:
     """Draw the chapter in one picture: the curves of each schedule, and each arm at its own best.
 
     The last panel has the final accuracy of every run at the arm's own learning rate, with the
-    mean and its 95 % interval, grouped by schedule; it is empty while no rate is chosen.
+    mean and its 95 % interval, grouped by schedule, on a scale of its own; it is empty while no
+    rate is chosen.
     """
     use_style()
     values = _each(fixed.epochs, panels)
-    figure, axes = plt.subplots(
-        1, len(values) + 1, figsize=(3.4 * (len(values) + 1), 3.5), sharey=True,
-    )  # fmt: skip
-    for ax, value in zip(axes, values, strict=False):
+    figure, axes = plt.subplots(1, len(values) + 1, figsize=(3.4 * (len(values) + 1), 3.5))
+    *curves, last = axes
+    for ax, value in zip(curves, values, strict=True):
+        ax.sharey(curves[0])
+        ax.label_outer(remove_inner_ticks=True)
         draw_curves(ax, fixed.epochs[fixed.epochs[panels] == value])
         ax.set_title(f"same rate, {_title(panels, value)}", fontsize=10)
         ax.set_xlabel("epoch")
-    axes[0].set_ylabel("test accuracy, %")
-    axes[0].legend(loc="lower right", fontsize=8)
-    last: Axes = axes[-1]
-    last.set_title("each arm at its own best rate", fontsize=10)
+    curves[0].set_ylabel("test accuracy, %")
+    curves[0].legend(loc="lower right", fontsize=8)
+    finals = fixed.runs["final"].dropna()
+    # The first epochs are far below: what is to be compared would be squeezed into a corner.
+    room = finals.max() - finals.min()
+    curves[0].set_ylim(finals.min() - 1.2 * room - 1, finals.max() + 0.15 * room + 0.5)
+    last.set_title("each at its own best rate", fontsize=10)
     runs = tuned.runs.dropna(subset=["final"]) if len(tuned.runs) else pd.DataFrame()
     _own_best(last, runs, panels, values)
-    finals = [*fixed.runs["final"].dropna(), *(runs["final"] if len(runs) else [])]
-    # The first epochs are far below: what is to be compared would be squeezed into a corner.
-    low, high = min(finals), max(finals)
-    last.set_ylim(low - 1.2 * (high - low) - 1, high + 0.15 * (high - low) + 0.5)
     return _stamp(figure, fixed)
 
 
@@ -105,11 +106,13 @@ def _own_best(ax: Axes, runs: pd.DataFrame, panels: str, values: list[object]) -
                 ax.plot([at, at], [low, high], color=look["color"], lw=1.4)
             ax.hlines(mean, at - 0.4, at + 0.4, color=look["color"], lw=2.2)
             rate = ", ".join(f"{lr:g}" for lr in sorted(mine["lr"].unique()))
-            ax.annotate(rate, (at, 0.03), xycoords=("data", "axes fraction"),
+            ax.annotate(f"rate\n{rate}", (at, 0.03), xycoords=("data", "axes fraction"),
                         ha="center", fontsize=8, color=look["color"])  # fmt: skip
     centres = [group * width + (len(arms) - 1) / 2 for group in range(len(values))]
     ax.set_xticks(centres, [_title(panels, value) for value in values])
     ax.set_xlim(-1, max(1, len(values) * width - 1))
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.35 * (high - low), high)  # room for the rates
     ax.grid(axis="x", visible=False)
 
 

@@ -199,5 +199,5 @@ def test_the_answer_shows_every_run_at_its_own_best_rate_with_the_rate(store):
         line for line in last.lines if line.get_markersize() == 4 and line.get_marker() in "oD"
     ]
     assert sorted(y for line in marks for y in line.get_ydata()) == sorted([82.0, 83.0, 84.0] * 4)
-    assert [text.get_text() for text in last.texts] == ["0.2", "0.4"] * 2
+    assert [text.get_text() for text in last.texts] == ["rate\n0.2", "rate\n0.4"] * 2
     assert [label.get_text() for label in last.get_xticklabels()] == ["constant", "poly"]
