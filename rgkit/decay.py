@@ -60,7 +60,7 @@ def shrink(rates: ArrayLike, weight_decay: float, momentum: float = 0.0) -> floa
     0.9048
     """
     w, v = 1.0, 0.0
-    for rate in np.asarray(rates, float):
+    for rate in np.asarray(rates, float).tolist():
         v = momentum * v + weight_decay * w
         w -= rate * v
     return w

@@ -218,7 +218,9 @@ def test_no_process_outlives_the_build(number, tmp_path):
             assert len(running(mark)) >= 7  # the build, its server, two of papermill, kernel, sleep
             build.send_signal(number)
             build.wait(20)
-            assert eventually(lambda: not running(mark)), running(mark)
+            assert eventually(lambda: not running(mark)), [
+                Path(f"/proc/{pid}/cmdline").read_text() for pid in running(mark)
+            ]
         finally:
             for pid in running(mark):
                 os.kill(pid, signal.SIGKILL)
