@@ -85,15 +85,13 @@ def against(
     *,
     split: str,
     by: Sequence[str] = (),
-    value: str = "final",
-    delta: float = DELTA_ACCURACY,
 ) -> pd.DataFrame:
-    """Compare one arm with several others, in each part of the runs.
+    """Compare the final accuracy of one arm with several others, in each part of the runs.
 
     Parameters
     ----------
     split : column that makes the parts
-    arm, others, by, value, delta : see `paired`
+    arm, others, by : see `paired`
 
     Returns
     -------
@@ -110,7 +108,7 @@ def against(
     for other in others:
         for part, own in runs.groupby(split, sort=False):
             if {arm, other} <= set(own["arm"]):
-                table = paired(own, arm, other, by=by, value=value, delta=delta)
+                table = paired(own, arm, other, by=by)
                 if table.loc["all", "pairs"]:
                     tables[f"{arm} − {other}, {part}"] = table
     names = ["difference", "cell"]

@@ -64,7 +64,7 @@ class Training:
     """One run, an epoch at a time: `advance` gives the device its work, `collect` waits for it.
 
     Between the two the device is busy and the caller is free, so that several runs can share a
-    GPU; see `rgkit.replicas`.
+    GPU; see `rgkit.runner`.
 
     Parameters
     ----------
