@@ -156,5 +156,7 @@ def _kernel(reader: Connection, parent: int) -> None:
     os.chdir(folder)
     np.random.seed()  # noqa: NPY002  as every fresh process; else all draw the same numbers
     sys.argv = ["ipykernel_launcher", *arguments]
-    arguments += [f"--IPKernelApp.parent_handle={parent}"]  # else it prints how to connect to it
+    # With a parent it does not print how to connect to it. It is not to watch this one (as it would
+    # any but 1): it might notice the end first and leave without those it started.
+    arguments += ["--IPKernelApp.parent_handle=1"]
     IPKernelApp.launch_instance(arguments)
