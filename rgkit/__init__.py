@@ -12,7 +12,7 @@ _HOMES = {
     "config": ["Classification", "StepTiming"],
     "effective": ["effective_rates", "expected"],
     "execute": ["Results", "collect", "run", "step_ratios"],
-    "grid": ["ARMS", "Grid"],
+    "grid": ["ARMS", "PROTOCOLS", "Grid"],
     "profiles": ["classification", "no_runs", "step_timing"],
     "report": ["banner", "conclude", "glue", "provenance"],
     "stats": [
@@ -29,7 +29,7 @@ _HOMES = {
         "runs_needed",
     ],
     "store": ["Record", "Store"],
-    "tuning": ["at_best", "chosen"],
+    "tuning": ["at_best", "chosen", "crossfit"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -136,7 +136,8 @@ def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
     -------
     The labels of the runs, ``target``, and ``reached``, infinite for a run that never gets there,
     diverged ones among them. ``restricted`` is then one more than the length of the run: the
-    restricted-mean convention, in which it counts as late, not as missing.
+    restricted-mean convention, in which it counts as late, not as missing. ``images`` is the same
+    in images trained on.
     """
     rows = []
     found = {record.key: record for record in results.records}
@@ -148,6 +149,7 @@ def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
             at = np.flatnonzero(accuracy >= target)
             reached = float(at[0] + 1) if at.size else math.inf
             late = min(reached, record.config.epochs + 1.0)
-            labels = {axis: run[axis] for axis in results.grid.axes}
-            rows.append(labels | {"target": target, "reached": reached, "restricted": late})
+            row = {axis: run[axis] for axis in results.grid.axes} | {"target": target}
+            row |= {"reached": reached, "restricted": late}
+            rows.append(row | {"images": late * record.config.trained_on})
     return pd.DataFrame(rows)

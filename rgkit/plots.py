@@ -18,10 +18,14 @@ Panel = tuple[Axes, str, pd.DataFrame]
 
 
 def _panels(
-    frame: pd.DataFrame, panels: str, rows: str | None, height: float
+    frame: pd.DataFrame, panels: str | list[str], rows: str | None, height: float
 ) -> tuple[Figure, list[Panel]]:
-    """Lay out a panel for each value of an axis, and a row for each value of another."""
+    """Lay out a panel for each value of an axis (or of several), and a row for each of another."""
     use_style()
+    if not isinstance(panels, str):
+        values = frame[panels].itertuples(index=False)
+        titles = [", ".join(map(_title, panels, row)) for row in values]
+        frame, panels = frame.assign(panel=titles), "panel"
     across, down = _each(frame, panels), _each(frame, rows) if rows else [None]
     size = (max(2.6 * len(across), 7.6), height * len(down))
     figure, axes = plt.subplots(
@@ -55,7 +59,9 @@ def _arms(frame: pd.DataFrame) -> list[str]:
 
 def _title(axis: str, value: object) -> str:
     words = {"discarded": "never decayed", "poly": "poly"}
-    return words.get(str(value), str(value)) if axis == "schedule" else f"{axis} {value}"
+    if axis in ("panel", "protocol", "model", "schedule"):
+        return words.get(str(value), str(value))
+    return f"{axis} {value:.3g}" if isinstance(value, float) else f"{axis} {value}"
 
 
 def _each(frame: pd.DataFrame, axis: str) -> list[object]:
@@ -83,8 +89,8 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> Figure:
-    """Draw test accuracy against epochs, a panel per value of an axis.
+def accuracy_curves(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
+    """Draw test accuracy against epochs, a panel per value of an axis or of several together.
 
     Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
     """
@@ -96,7 +102,7 @@ def accuracy_curves(results: Results, panels: str, rows: str | None = None) -> F
     return _stamp(figure, results)
 
 
-def final_accuracy(results: Results, panels: str, rows: str | None = None) -> Figure:
+def final_accuracy(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
     figure, parts = _panels(results.runs, panels, rows, height=2.7)
     arms = _arms(results.runs)

@@ -26,34 +26,46 @@ from rgkit.stats import difference
 from rgkit.tuning import chosen, scores
 
 
-def sensitivity(tuning: Results, panels: str) -> Figure:
-    """Draw the validation accuracy of each arm over its learning rates, a panel per value.
+def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
+    """Draw the accuracy of each arm over its learning rates, a panel per value; dots are seeds.
 
-    It is the average over the last epochs by which the rate is chosen; the choice has a ring. The
-    dotted line is plain training moved to twice its rate: where RG lies if it only halves the rate.
+    The dotted line is plain training moved to twice its rate: where RG lies if it only halves it.
+
+    Parameters
+    ----------
+    value : "score", the validation accuracy of the last epochs by which a rate is chosen (the
+        choice has a ring), or "final", the test accuracy at the end
     """
-    table, best = scores(tuning).dropna(subset=["score"]), chosen(tuning).reset_index()
+    if value == "score":
+        table, best = scores(tuning), chosen(tuning).reset_index()
+    else:
+        table, best = tuning.runs, pd.DataFrame(columns=["arm", panels])
+    table = table.dropna(subset=[value])
     if table.empty:
         return _stamp(nothing_yet(), tuning)
     figure, parts = _panels(table, panels, None, height=3.0)
     for ax, _, frame in parts:
         for arm, look in looks(_arms(frame)).items():
             mine = frame[frame["arm"] == arm]
-            mean = mine.groupby("lr")["score"].mean()
+            mean = mine.groupby("lr")[value].mean()
             ax.plot(mean.index, mean, lw=1.8, ms=5, label=arm, **look)
+            if len(mine) > len(mean):
+                ax.plot(mine["lr"], mine[value], ".", color=look["color"], ms=4, alpha=0.5)
             if arm == "plain":
                 ax.plot(
                     2 * mean.index, mean, ":", color=look["color"], lw=1.2, label="plain at half"
                 )
             where = best[(best["arm"] == arm) & (best[panels] == mine[panels].iloc[0])]
-            ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=look["color"])
+            if len(where):
+                ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=look["color"])
         ax.set_xscale("log")
         rates = sorted(frame["lr"].unique())
         ax.set_xlim(rates[0] / 1.4, rates[-1] * 1.4)
         ax.xaxis.set_major_locator(FixedLocator(rates))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    _label_edges(figure, parts, "learning rate at the start", "validation accuracy, %")
+    what = "validation accuracy, %" if value == "score" else "test accuracy, %"
+    _label_edges(figure, parts, "learning rate at the start", what)
     parts[-1][0].legend(fontsize=8)
     return _stamp(figure, tuning)
 

@@ -52,8 +52,7 @@ def parse(text: str | Spec, kinds: dict[str, type[T]], what: str) -> T:
         If the name is unknown, the text is not a name with literal arguments, or the class
         refuses the arguments. The message repeats the text and names what would be right.
     """
-    if isinstance(text, Spec):
-        text = str(text)
+    text = str(text)
     try:
         node = ast.parse(text.strip(), mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])

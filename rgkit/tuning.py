@@ -68,6 +68,34 @@ def scores(tuning: Results, last: int = LAST) -> pd.DataFrame:
     return runs
 
 
+def crossfit(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
+    """Return the final test accuracy of every seed at the value that the other seeds choose.
+
+    The value is chosen on validation images, as by `chosen`, but without the run that is then
+    reported: what costs no run beyond the grid itself is as honest as a choice with fresh seeds.
+
+    Returns
+    -------
+    DataFrame, a row a group and seed: its labels, the chosen value under the name of the axis, and
+    ``final``; a group of which a run is missing has no row. Raises ValueError for a single seed.
+    """
+    groups = [a for a in tuning.grid.axes if a not in (axis, "seed")]
+    rows = []
+    for place, tried in scores(tuning, last).groupby(groups, sort=False):
+        if tried["score"].isna().any():
+            continue
+        table = tried.pivot_table(index=axis, columns="seed", values="score")
+        if table.shape[1] < 2:
+            raise ValueError("one seed given; the others choose for each, so it takes two or more")
+        for seed in table:
+            best = table.drop(columns=seed).mean(axis=1).idxmax()
+            run = tried[(tried[axis] == best) & (tried["seed"] == seed)].iloc[0]
+            names: tuple[object, ...] = place if isinstance(place, tuple) else (place,)
+            row = dict(zip(groups, names, strict=True))
+            rows.append(row | {axis: best, "seed": seed, "final": run["final"]})
+    return pd.DataFrame(rows, columns=[*groups, axis, "seed", "final"])
+
+
 def at_best(
     tuning: Results, seeds: Iterable[int], axis: str = "lr", priority: int = 50, last: int = LAST
 ) -> Grid:

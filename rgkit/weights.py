@@ -198,6 +198,35 @@ class Triangle(Law):
         return cycle[epoch % self.period]
 
 
+@dataclass(frozen=True)
+class Late(Law):
+    """1, and another law once that part of the run is over: what RG adds to a run that has settled.
+
+    Until then the run is plain training to the last bit, so that arms differ in the rest alone.
+    """
+
+    name = "late"
+    then: str = "uniform(0, 1)"
+    after: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.after <= 1:
+            raise ValueError(f"{self}: after={self.after} given; a part of the run, from 0 to 1")
+        object.__setattr__(self, "then", str(law(self.then)))  # one spelling, or an error
+
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+        later = law(self.then).draw(step, epoch, epochs=epochs, seed=seed)
+        # A hair below: 0.7 of 10 epochs is epoch 7 whatever the rounding.
+        return np.where(epoch / epochs >= self.after - 1e-9, later, 1.0)
+
+    def moments(self, epochs: int = 100) -> tuple[float, float]:
+        if type(law(self.then)).moments is Law.moments:
+            return super().moments(epochs)  # without chance: an average over the epochs
+        part = float(np.mean(np.arange(epochs) / epochs >= self.after - 1e-9))
+        m1, m2 = law(self.then).moments(epochs)
+        return 1 - part + part * m1, 1 - part + part * m2
+
+
 def law(text: str | Law) -> Law:
     """Read a law of the loss weight.
 

@@ -18,6 +18,9 @@ COUNTS = {
     "resnext50": 22_992_714,
     "mobilenetv2": 2_236_682,
     "densenet121": 6_956_426,
+    "small_resnext": 36_026,
+    "small_mobilenetv2": 71_130,
+    "small_densenet": 20_298,
 }
 
 
@@ -42,6 +45,35 @@ def test_resnet8_parameters_by_hand():
     convs += 9 * 2 * w * 4 * w + 9 * (4 * w) ** 2 + 2 * w * 4 * w  # stage 3
     norms = 2 * (w + 2 * w + 3 * 2 * w + 3 * 4 * w)
     assert COUNTS["resnet8(16)"] == convs + norms + 4 * w * classes + classes
+
+
+def test_small_resnext_parameters_by_hand():
+    total = 27 * 16 + 2 * 16
+    for inside, out in ((16, 32), (32, 64), (64, 128)):
+        middle = out // 2
+        convs = inside * middle + 9 * middle * middle // 8 + middle * out + inside * out
+        total += convs + 2 * (middle + middle + out + out)
+    assert COUNTS["small_resnext"] == total + 128 * 10 + 10
+
+
+def test_small_mobilenetv2_parameters_by_hand():
+    total = 27 * 16 + 2 * 16
+    for inside, out in ((16, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64)):
+        wide = 4 * inside
+        total += inside * wide + 9 * wide + wide * out + 2 * (wide + wide + out)
+    assert COUNTS["small_mobilenetv2"] == total + 64 * 10 + 10
+
+
+def test_small_densenet_parameters_by_hand():
+    channels, total = 16, 27 * 16 + 2 * 16
+    for block in range(3):
+        for _ in range(2):
+            total += 2 * channels + channels * 32 + 2 * 32 + 9 * 32 * 8
+            channels += 8
+        if block < 2:  # a transition halves the channels
+            total += 2 * channels + channels * (channels // 2)
+            channels //= 2
+    assert COUNTS["small_densenet"] == total + 2 * channels + channels * 10 + 10
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "densenet121"])

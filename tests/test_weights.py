@@ -12,6 +12,7 @@ RANDOM = ["uniform(0, 1)", "uniform(0.5, 1)", "uniform(0, 2)", "coin", "coin(0.2
 RANDOM += ["beta", "beta(1, 3, 2)"]
 FIXED = ["constant(1)", "constant(0.5)", "linear", "linear(3, 0)", "long_tail", "late_drop"]
 FIXED += [f"triangle({p})" for p in (100, 50, 20, 10, 5)]
+FIXED += ["late('constant(0.5)', 0.8)", "late('linear(2, 0)', 0.5)"]
 
 
 @pytest.mark.parametrize("text", RANDOM)
@@ -31,6 +32,19 @@ def test_moments_of_laws_without_chance_are_averages_over_the_run(text):
     m1, m2 = law(text).moments(epochs)
     np.testing.assert_allclose([u.mean(), (u**2).mean()], [m1, m2], rtol=1e-12)
     assert np.array_equal(u, law(text).draw(0, np.arange(MILLION) * epochs // MILLION, seed=5))
+
+
+def test_late_is_plain_until_then_and_the_same_draws_after():
+    steps = np.arange(1000)
+    one = law("late('uniform(0, 1)', 0.8)")
+    u = one.draw(steps, steps // 100, epochs=10, seed=3)
+    assert np.array_equal(u[:800], np.ones(800))
+    assert np.array_equal(u[800:], law("uniform").draw(steps, seed=3)[800:])
+    assert one.moments(10) == pytest.approx((0.8 + 0.2 / 2, 0.8 + 0.2 / 3))
+    assert str(law("late('uniform')")) == str(one)
+    for wrong in ("late('unifrom')", "late('uniform', 1.5)", "late(3)"):
+        with pytest.raises(ValueError, match=r"given|mean|form"):
+            law(wrong)
 
 
 def test_closed_forms():

@@ -48,22 +48,43 @@ def _stage(inside: int, out: int) -> Any:
     return resnet.BasicBlock(inside, out, stride=2, downsample=shortcut)
 
 
-def _resnet8(width: int, classes: int) -> nn.Module:
-    net = nn.Sequential(
-        _stem(width),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-        _stage(width, width),
-        _stage(width, 2 * width),
-        _stage(2 * width, 4 * width),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4 * width, classes),
-    )
+def _stages(width: int, out: int, classes: int, *stages: nn.Module, stride: int = 1) -> nn.Module:
+    """A stem of `width` channels, stages that end with `out` of them, and a linear classifier."""
+    stem = _stem(width)
+    stem.stride = (stride, stride)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(out, classes)]
+    net = nn.Sequential(stem, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *stages, *pool)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return net
+
+
+def _resnet8(width: int, classes: int) -> nn.Module:
+    stages = _stage(width, width), _stage(width, 2 * width), _stage(2 * width, 4 * width)
+    return _stages(width, 4 * width, classes, *stages)
+
+
+def _small_resnext(classes: int) -> nn.Module:
+    """Bottlenecks of half as many channels inside as outside, in 8 groups."""
+    stages = []
+    for inside, out, stride in ((16, 32, 1), (32, 64, 2), (64, 128, 2)):
+        planes = out // resnet.Bottleneck.expansion
+        shortcut = nn.Sequential(resnet.conv1x1(inside, out, stride), nn.BatchNorm2d(out))
+        block = resnet.Bottleneck(
+            inside, planes, stride, shortcut, groups=8, base_width=64 * (out // 2) // (8 * planes)
+        )
+        stages.append(block)
+    return _stages(16, 128, classes, *stages)
+
+
+def _small_mobilenetv2(classes: int) -> nn.Module:
+    """Depthwise convolutions are slow on a CPU: the stem halves the image, as MobileNet's does."""
+    block = mobilenetv2.InvertedResidual
+    stages = []
+    for inside, out, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2)):
+        stages += [block(inside, out, stride, 4), block(out, out, 1, 4)]
+    return _stages(16, 64, classes, *stages, stride=2)
 
 
 def _mobilenetv2(classes: int) -> Any:
@@ -74,11 +95,12 @@ def _mobilenetv2(classes: int) -> Any:
     return net
 
 
-def _densenet121(classes: int) -> Any:
-    net: Any = densenet.DenseNet(num_classes=classes)
-    net.features.conv0 = _stem(64)
-    nn.init.kaiming_normal_(net.features.conv0.weight)
-    net.features.pool0 = nn.Identity()
+def _densenet(classes: int, stem: int = 64, **kw: Any) -> nn.Module:
+    net: nn.Module = densenet.DenseNet(num_classes=classes, num_init_features=stem, **kw)
+    features: Any = net.features
+    features.conv0 = _stem(stem)
+    nn.init.kaiming_normal_(features.conv0.weight)
+    features.pool0 = nn.Identity()
     return net
 
 
@@ -88,8 +110,8 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     Parameters
     ----------
     name : str
-        ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2`` or
-        ``densenet121``; see `rgkit.models.names`.
+        ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
+        ``densenet121``, or a small one of the last three; see `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
@@ -122,6 +144,11 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
                 found: nn.Module = _mobilenetv2(classes)
                 return found
             case "densenet121":
-                found = _densenet121(classes)
-                return found
+                return _densenet(classes)
+            case "small_resnext":
+                return _small_resnext(classes)
+            case "small_mobilenetv2":
+                return _small_mobilenetv2(classes)
+            case "small_densenet":
+                return _densenet(classes, 16, growth_rate=8, block_config=(2, 2, 2))
         raise NotImplementedError(f"{spec} has a name but no builder")

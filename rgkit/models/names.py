@@ -25,6 +25,27 @@ class ResNet8(Model):
 
 
 @dataclass(frozen=True)
+class SmallResNeXt(Model):
+    """The stages of `resnet8` with one block of ResNeXt each, in 8 groups: for laptops."""
+
+    name = "small_resnext"
+
+
+@dataclass(frozen=True)
+class SmallMobileNetV2(Model):
+    """Three stages of two blocks of MobileNetV2, on images halved by the stem: for laptops."""
+
+    name = "small_mobilenetv2"
+
+
+@dataclass(frozen=True)
+class SmallDenseNet(Model):
+    """Three dense blocks of two layers that add 8 channels each: for laptops."""
+
+    name = "small_densenet"
+
+
+@dataclass(frozen=True)
 class ResNet18(Model):
     """CIFAR form (3x3 stem, no max-pool) of He et al. 2016."""
 
