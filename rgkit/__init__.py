@@ -14,7 +14,7 @@ _HOMES = {
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "PROTOCOLS", "Grid"],
     "profiles": ["classification", "no_runs", "step_timing"],
-    "report": ["banner", "conclude", "glue", "provenance"],
+    "report": ["banner", "conclude", "glue", "glue_intervals", "provenance"],
     "stats": [
         "DELTA_ACCURACY",
         "DELTA_COST",

@@ -86,6 +86,21 @@ def glue(**values: float | str) -> None:
         _display({f"{prefix}text/plain": text}, about)
 
 
+def glue_intervals(**rows: Any) -> None:
+    """Store differences for the prose: ``name``, ``name_low``, ``name_high``, ``name_smallest``.
+
+    Parameters
+    ----------
+    rows : rows of `rgkit.paired`, or `rgkit.Difference`; the last number is the smallest
+        detectable difference
+    """
+    for name, row in rows.items():
+        own = hasattr(row, "interval")
+        low, high = row.interval() if own else (row["low"], row["high"])
+        glue(**{name: row.mean if own else row["difference"], f"{name}_smallest": row.detectable})
+        glue(**{f"{name}_low": low, f"{name}_high": high})
+
+
 def describe(grid: Grid) -> str:
     """Return in words which runs a grid holds and what their numbers are worth.
 
