@@ -65,6 +65,7 @@ def classification(
     profile: str,
     *,
     seeds: int = 0,
+    epochs: int = 0,
     priority: int = 50,
     base: dict[str, Any] | None = None,
     per_profile: dict[str, dict[str, Any]] | None = None,
@@ -82,6 +83,8 @@ def classification(
         One of smoke, quick, short, paper, or best.
     seeds : int
         Paired seeds 0, 1, ...; 0 means as many as `SEEDS` gives the profile.
+    epochs : int
+        Length of every run; 0 means as long as the profile has it.
     priority : int
         `rgkit run --plan` takes grids of a lower number first.
     base : settings that hold in every profile, see `Classification`
@@ -116,6 +119,7 @@ def classification(
         changes = settings["quick" if embedded else name] | (base or {}) | own
         changes |= EMBEDDED if embedded else {}
         changes |= {"validation": HELD_OUT[name]} if validation else {}
+        changes |= {"epochs": epochs} if epochs else {}
         repeats = given or range(seeds or SEEDS["quick" if embedded else name])
         plain, crossed = Classification().replace(**changes), {**axes, "seed": repeats}
         return around(plain, crossed, vary, priority) if vary else cross(plain, crossed, priority)

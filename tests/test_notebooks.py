@@ -97,15 +97,15 @@ def test_outputs_and_missing_cells_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("epcohs=3", ["unknown parameter 'epcohs'", "there are:", "momenta"]),
-        ("shedule=poly", ["unknown parameter 'shedule'", "did you mean 'schedule'"]),
+        ("xyz=3", ["unknown parameter 'xyz'", "there are:", "momenta"]),
+        ("protocl=code", ["unknown parameter 'protocl'", "did you mean 'protocol'"]),
         ("seeds=many", ["seeds='many' given", "it is of type int", "such as 0"]),
         ("momenta=0.9", ["momenta='0.9' given", "list[float]"]),
         ("momenta=['x']", ["list[float]"]),
         ("momenta=[1.5]", ["momentum=1.5 given", "from 0 up to below 1"]),
         ("lr=true", ["it is of type float"]),
         ("profile=quik", ["profile='quik' given", "did you mean 'quick'"]),
-        ("schedule=polly", ["did you mean 'poly'"]),
+        ("protocol=papr", ["protocol='papr' given", "did you mean 'paper'"]),
         ("novalue", ["it is name=value"]),
     ],
 )
@@ -119,12 +119,31 @@ def test_a_wrong_parameter_is_refused_before_a_kernel_starts(given, words, capsy
 
 def test_right_parameters_are_read_as_their_types():
     values = notebook.check_parameters(
-        FIG5, {"seeds": "2", "momenta": "[0.5]", "lr": "1", "profile": "smoke", "schedule": "poly"}
+        FIG5, {"seeds": "2", "momenta": "[0.5]", "lr": "1", "profile": "smoke", "protocol": "code"}
     )
     assert values == {
-        "seeds": 2, "momenta": [0.5], "lr": 1, "profile": "smoke", "schedule": "poly",
+        "seeds": 2, "momenta": [0.5], "lr": 1, "profile": "smoke", "protocol": "code",
     }  # fmt: skip
     assert len(notebook.grid(FIG5, values)) == 3 * 2
+
+
+RG = [p for p in NOTEBOOKS if p.parent.name == "random-gradient" and len(notebook.grid(p)) > 2]
+
+
+@pytest.mark.parametrize("path", RG, ids=lambda p: p.stem)
+def test_other_parameters_reach_every_run_of_a_figure(path):
+    """What a reader asks for with -p: other momenta, fewer seeds, other epochs."""
+    given = {"profile": "smoke", "seeds": 2, "epochs": 3}
+    momenta = [0.3, 0.9]
+    if "momenta" in notebook.parameters(path):
+        given["momenta"] = momenta
+    cells = notebook.grid(path, given).cells
+    assert {cell.config.epochs for cell in cells} == {3}
+    assert {cell.config.seed for cell in cells} == {0, 1}
+    if "momenta" in given:
+        assert {cell.config.momentum for cell in cells} == set(momenta)
+    else:
+        assert path.stem == "rg-fig4-left"  # its two momenta have names of their own
 
 
 def test_wrong_use_exits_with_2(capsys, tmp_path):

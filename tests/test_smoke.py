@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import math
+import re
 
 import pytest
 
 from rgkit import book
+from rgkit.notebook import grid
 from rgkit.report import SOURCE_MIME, VERDICT_MIME
 from rgkit.scorecard import outputs
 from rgkit.store import default_root
@@ -52,3 +56,36 @@ def test_the_figures_are_drawn_and_training_really_happened(smoked):
     for name in ("rg-fig5-resnet34", "discarded-scheduler"):
         page = next(page for page in smoked[1] if page.endswith(name))
         assert "0 from records" in json.dumps(smoked[1][page]["cells"])
+
+
+def glued(notebook) -> dict[str, float | str]:
+    """What a page stored for its prose, by name."""
+    found = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            about = output.get("metadata", {}).get("scrapbook")
+            if about:
+                found[about["name"]] = ast.literal_eval(
+                    "".join(output["data"][about["mime_prefix"] + "text/plain"]).replace("nan", "None")
+                )
+    return found
+
+
+def test_every_run_of_a_figure_is_trained_and_its_prose_has_every_number(smoked):
+    seen = 0
+    for page, notebook in smoked[1].items():
+        runs = grid(book.ROOT / f"{page}.ipynb", {"profile": "smoke"})
+        if "random-gradient" not in page or len(runs) < 3:  # rg-cost times steps, no curves
+            continue
+        seen += 1
+        shown = json.dumps(notebook["cells"])
+        assert f"{len(runs)} runs: 0 from records, {len(runs)} trained now" in shown, page
+        prose = "".join(
+            "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
+        )
+        wanted, numbers = set(re.findall(r"\{glue:text\}`(\w+)", prose)), glued(notebook)
+        assert wanted and wanted <= set(numbers), (page, wanted - set(numbers))
+        for name in wanted:
+            value = numbers[name]
+            assert isinstance(value, str) or (value is not None and math.isfinite(value)), name
+    assert seen >= 13

@@ -151,6 +151,7 @@ def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing(tmp
     for seed in (0, 1):
         assert table.loc[("RG", seed, 40), "reached"] == math.inf
         assert table.loc[("RG", seed, 40), "restricted"] == 4
+        assert table.loc[("RG", seed, 40), "images"] == 4 * results.records[0].config.trained_on
 
 
 def test_a_diverged_run_ends_at_chance_and_its_best_epoch_is_what_it_was(tmp_path):

@@ -14,7 +14,7 @@ from rgkit.config import Classification
 from rgkit.execute import collect, run
 from rgkit.grid import Grid, around, cross
 from rgkit.store import Record, Store, fingerprint_of
-from rgkit.tuning import at_best, chosen
+from rgkit.tuning import at_best, chosen, crossfit, scores
 
 BASE = Classification(data="digits", images=64, model="resnet8(2)", epochs=3, validation=20)
 AXES = {"schedule": ["constant", "poly"], "lr": [0.1, 0.2, 0.4], "arm": ["plain", "RG"]}
@@ -80,6 +80,30 @@ def test_nothing_is_chosen_while_a_candidate_is_missing(store):
     assert ("poly", "RG") not in table.index
     assert len(table) == 3
     assert len(at_best(collect(TUNING, store), range(2))) == 3 * 2
+
+
+def test_crossfit_chooses_without_the_run_that_it_reports(store):
+    """Seed 100 alone would take 0.1 for plain; it must get what seed 101 takes, and vice versa."""
+    own = crossfit(collect(TUNING, store), last=2).set_index(["schedule", "arm", "seed"])
+    assert len(own) == 2 * 2 * 2
+    scored = scores(collect(TUNING, store), 2)
+    for place, row in own.iterrows():
+        schedule, arm, seed = place
+        mine = scored[(scored["schedule"] == schedule) & (scored["arm"] == arm)]
+        others = mine[mine["seed"] != seed].groupby("lr")["score"].mean()
+        assert row["lr"] == others.idxmax()
+        run = mine[(mine["seed"] == seed) & (mine["lr"] == row["lr"])].iloc[0]
+        assert row["final"] == run["final"]
+    assert own.loc[("poly", "plain", 100), "lr"] == 0.2
+
+
+def test_crossfit_wants_two_seeds_and_every_candidate(store):
+    one = Grid(tuple(c for c in TUNING if c.labels["seed"] == 100), "quick", "", TUNING.axes)
+    with pytest.raises(ValueError, match="one seed given"):
+        crossfit(collect(one, store))
+    store.path(TUNING[0].config).unlink()
+    left = crossfit(collect(TUNING, store))
+    assert len(left) == 2 * 2 * 2 - 2
 
 
 def test_nothing_recorded_gives_an_empty_grid(tmp_path):
@@ -174,6 +198,15 @@ def test_the_sensitivity_has_a_ring_at_each_choice_and_plain_at_half(store):
         (plain,) = [line for line in ax.lines if line.get_label() == "plain"]
         np.testing.assert_allclose(dotted.get_xdata(), 2 * np.asarray(plain.get_xdata()))
         np.testing.assert_allclose(dotted.get_ydata(), plain.get_ydata())
+
+
+def test_the_sensitivity_of_the_final_accuracy_shows_every_seed_and_no_choice(store):
+    figure = rate_plots.sensitivity(collect(TUNING, store), "schedule", value="final")
+    ax = figure.axes[0]
+    seeds = [line for line in ax.lines if line.get_marker() == "."]
+    assert sum(len(line.get_xdata()) for line in seeds) == 2 * 3 * 2
+    assert not [line for line in ax.lines if line.get_markerfacecolor() == "none"]
+    assert ax.get_ylabel() == "test accuracy, %"
 
 
 def test_figures_of_what_is_not_measured_say_so(tmp_path, store):

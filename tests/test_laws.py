@@ -1,0 +1,95 @@
+"""Protocols and laws as axes of a grid, and the figures that tell a law's mean from its chance."""
+
+from __future__ import annotations
+
+import pytest
+
+from rgkit import law_plots, plots
+from rgkit.config import Classification, ConfigError
+from rgkit.execute import collect
+from rgkit.grid import PROTOCOLS, Grid, around, cross
+from rgkit.store import Record, Store, fingerprint_of
+from rgkit.train import train
+
+LAWS = ["plain", "constant 1/2", "constant(2)", "RG", "uniform(0, 2)"]
+
+
+def test_a_protocol_is_what_the_forensics_say():
+    cells = cross(Classification(), {"protocol": list(PROTOCOLS), "arm": ["plain"]})
+    found = {c.labels["protocol"]: (c.config.schedule, c.config.weight_decay) for c in cells}
+    assert found == {
+        "code": ("poly(0.9, 'epoch')", 1e-4),
+        "early code": ("constant", 1e-4),  # what its optimizer saw
+        "paper": ("step(0.1, (0.5, 0.75))", 5e-4),
+    }
+
+
+def test_an_axis_outweighs_the_protocol_and_the_arm_outweighs_both():
+    axes = {"protocol": ["paper"], "weight_decay": [1e-3], "arm": ["half rate, twice decay"]}
+    (cell,) = cross(Classification(), axes)
+    assert (cell.config.weight_decay, cell.config.lr) == (2e-3, 0.05)
+
+
+def test_an_unknown_protocol_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"protocol='papr' given; did you mean 'paper'"):
+        cross(Classification(), {"protocol": ["papr"]})
+
+
+def test_variations_carry_the_protocol_that_they_have():
+    base = {"protocol": ["paper"], "arm": ["plain"]}
+    cells = around(Classification(), base, [{"momentum": [0.9]}, {"lr": [0.2]}])
+    assert [c.labels["protocol"] for c in cells] == ["paper", "paper"]
+    assert {c.config.schedule for c in cells} == {"step(0.1, (0.5, 0.75))"}
+
+
+def test_runs_coincide_to_the_last_bit_until_a_late_law_sets_in():
+    tiny = Classification(data="digits", images=64, batch=32, model="resnet8(2)", epochs=5, lr=0.05)
+    laws = ["constant(1)", "late('uniform(0, 1)', 0.8)", "late('constant(0.1)', 0.8)"]
+    plain, *others = (train(tiny.replace(weight=law), "cpu").epochs for law in laws)
+    for epochs in others:
+        for name, values in plain.items():
+            if name != "u_std":
+                assert epochs[name][:4] == values[:4], name
+        assert epochs["weight_norm"][4] != plain["weight_norm"][4]
+        assert epochs["lr"] == plain["lr"]
+
+
+@pytest.fixture
+def results(tmp_path):
+    store, axes = Store(tmp_path), {"lr": [0.1, 0.2], "arm": LAWS, "seed": [0, 1]}
+    grid = Grid(cross(Classification(data="digits"), axes), "quick", "", tuple(axes))
+    source = {"commit": "c", "device": "d", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
+    for n, cell in enumerate(grid):
+        mark = fingerprint_of(cell.config)
+        epochs = {"test_accuracy": [50.0, 60.0 + n]}
+        record = Record(cell.config.key(mark), cell.config, mark, "finished", epochs, source)
+        store.put(record)
+    return collect(grid, store)
+
+
+def test_every_law_stands_at_its_mean_and_the_line_joins_the_constants(results):
+    part = Grid(tuple(c for c in results.grid if c.labels["lr"] == 0.1), "quick", "", ("arm",))
+    runs = results.runs[results.runs["lr"] == 0.1]
+    shown = type(results)(part, results.records, runs, results.epochs)
+    (ax,) = law_plots.by_mean_weight(shown).axes
+    means = {str(line.get_label()): line.get_xdata()[0] for line in ax.lines if line.get_ms() == 9}
+    assert means == dict(zip(LAWS, [1.0, 0.5, 2.0, 0.5, 1.0], strict=True))
+    (line,) = [line for line in ax.lines if line.get_color() == "#4c4c4c" and line.get_lw() == 1]
+    constants = runs[runs["arm"].isin(LAWS[:3])].groupby("arm")["final"].mean()
+    assert list(line.get_xdata()) == [0.5, 1.0, 2.0]
+    assert list(line.get_ydata()) == [
+        constants[a] for a in ("constant 1/2", "plain", "constant(2)")
+    ]
+
+
+def test_nothing_recorded_is_drawn_as_that(tmp_path):
+    grid = Grid(cross(Classification(data="digits"), {"arm": LAWS}), "quick", "", ("arm",))
+    figure = law_plots.by_mean_weight(collect(grid, Store(tmp_path)))
+    assert figure.axes[0].texts[0].get_text() == "not measured yet"
+
+
+def test_a_panel_may_stand_for_several_axes(results):
+    figure = plots.accuracy_curves(results, panels=["lr", "arm"])
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:2] == ["lr 0.1, arm plain", "lr 0.1, arm constant 1/2"]
+    assert len(titles) == 2 * len(LAWS)
