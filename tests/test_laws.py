@@ -11,7 +11,8 @@ from rgkit.grid import PROTOCOLS, Grid, around, cross
 from rgkit.store import Record, Store, fingerprint_of
 from rgkit.train import train
 
-LAWS = ["plain", "constant 1/2", "constant(2)", "RG", "uniform(0, 2)"]
+NOISIER = "half rate, twice decay, batch 96"
+LAWS = ["plain", "constant 1/2", "constant(2)", "RG", "uniform(0, 2)", NOISIER]
 
 
 def test_a_protocol_is_what_the_forensics_say():
@@ -73,7 +74,7 @@ def test_every_law_stands_at_its_mean_and_the_line_joins_the_constants(results):
     shown = type(results)(part, results.records, runs, results.epochs)
     (ax,) = law_plots.by_mean_weight(shown).axes
     means = {str(line.get_label()): line.get_xdata()[0] for line in ax.lines if line.get_ms() == 9}
-    assert means == dict(zip(LAWS, [1.0, 0.5, 2.0, 0.5, 1.0], strict=True))
+    assert means == dict(zip(LAWS, [1.0, 0.5, 2.0, 0.5, 1.0, 0.5], strict=True))
     (line,) = [line for line in ax.lines if line.get_color() == "#4c4c4c" and line.get_lw() == 1]
     constants = runs[runs["arm"].isin(LAWS[:3])].groupby("arm")["final"].mean()
     assert list(line.get_xdata()) == [0.5, 1.0, 2.0]

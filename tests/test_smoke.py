@@ -65,9 +65,8 @@ def glued(notebook) -> dict[str, float | str]:
         for output in cell.get("outputs", []):
             about = output.get("metadata", {}).get("scrapbook")
             if about:
-                found[about["name"]] = ast.literal_eval(
-                    "".join(output["data"][about["mime_prefix"] + "text/plain"]).replace("nan", "None")
-                )
+                text = "".join(output["data"][about["mime_prefix"] + "text/plain"])
+                found[about["name"]] = math.nan if text == "nan" else ast.literal_eval(text)
     return found
 
 
@@ -84,8 +83,9 @@ def test_every_run_of_a_figure_is_trained_and_its_prose_has_every_number(smoked)
             "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
         )
         wanted, numbers = set(re.findall(r"\{glue:text\}`(\w+)", prose)), glued(notebook)
-        assert wanted and wanted <= set(numbers), (page, wanted - set(numbers))
+        assert wanted, page
+        assert wanted <= set(numbers), (page, wanted - set(numbers))
         for name in wanted:
             value = numbers[name]
-            assert isinstance(value, str) or (value is not None and math.isfinite(value)), name
+            assert isinstance(value, str) or math.isfinite(value), (page, name)
     assert seen >= 13
