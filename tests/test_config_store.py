@@ -202,6 +202,26 @@ def test_best_is_the_highest_profile_that_is_recorded(tmp_path, monkeypatch):
         assert classification("best", store=store, **axes).profile == name
 
 
+def test_best_shows_the_seeds_that_are_there_and_says_how_many_are_not(tmp_path, monkeypatch):
+    """Two whole seeds are shown; one seed, or two with an arm missing, is no result yet."""
+    monkeypatch.setattr("rgkit.data.available", lambda name: True)
+    store, axes = Store(tmp_path), {"arm": ["plain", "RG"], "seeds": 3}
+    quick = classification("quick", store=store, **axes)
+    seeds = []
+    for cell in sorted(quick, key=lambda cell: cell.labels["seed"]):
+        best = classification("best", store=store, **axes)
+        assert best.profile == ("quick" if len(set(seeds)) >= 2 and len(seeds) >= 4 else "smoke")
+        seeds.append(cell.labels["seed"])
+        store.put(record(cell.config))
+        if len(seeds) == 5:
+            best = classification("best", store=store, **axes)
+            assert {cell.labels["seed"] for cell in best} == {0, 1}
+            assert len(best) == 4
+            assert best.note.startswith("2 of 3 seeds are recorded")
+            assert best.note in describe(best)
+    assert len(classification("best", store=store, **axes)) == 6
+
+
 def test_quick_without_cifar_falls_back_on_embedded_data_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("rgkit.data.available", lambda name: name != "cifar10")
     grid = classification("quick", arm=["plain"], store=Store(tmp_path))
