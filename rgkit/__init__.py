@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "compare": ["against", "epochs_to", "overall", "paired"],
+    "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
     "config": ["Classification", "StepTiming"],
     "effective": ["effective_rates", "expected"],
     "execute": ["Results", "collect", "run", "step_ratios"],

@@ -25,6 +25,7 @@ def paired(
     by: Sequence[str] = (),
     value: str = "final",
     delta: float = DELTA_ACCURACY,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Compare two arms seed by seed, cell by cell.
 
@@ -33,10 +34,12 @@ def paired(
     runs : DataFrame with columns ``arm``, ``seed``, `value` and those of `by`
     a, b : names of arms; the difference is a - b
     by : columns that make the cells; the last row, "all", pools them
+    level : of the interval; of k differences the lowest is below zero by a test at 5 % only if its
+        interval at 1 - 0.05 / k is (Bonferroni)
 
     Returns
     -------
-    DataFrame, a row a cell: difference, low and high (95 %), detectable, pairs, p_equivalent,
+    DataFrame, a row a cell: difference, low and high, detectable, pairs, p_equivalent,
     verdict on "a is better than b"; without a single pair, "all" is not measured
 
     Examples
@@ -71,7 +74,7 @@ def paired(
     rows = {}
     for label, d in cells.items():
         verdict = d.verdict(delta) if d.pairs else UNMEASURED
-        numbers = (d.mean, *d.interval(), d.detectable, d.pairs, d.p_equivalent(delta))
+        numbers = (d.mean, *d.interval(level), d.detectable, d.pairs, d.p_equivalent(delta))
         rows[label] = (*numbers, verdict)
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
     frame.index.name = " · ".join(by)
@@ -85,13 +88,14 @@ def against(
     *,
     split: str,
     by: Sequence[str] = (),
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Compare the final accuracy of one arm with several others, in each part of the runs.
 
     Parameters
     ----------
     split : column that makes the parts
-    arm, others, by : see `paired`
+    arm, others, by, level : see `paired`
 
     Returns
     -------
@@ -108,7 +112,7 @@ def against(
     for other in others:
         for part, own in runs.groupby(split, sort=False):
             if {arm, other} <= set(own["arm"]):
-                table = paired(own, arm, other, by=by)
+                table = paired(own, arm, other, by=by, level=level)
                 if table.loc["all", "pairs"]:
                     tables[f"{arm} − {other}, {part}"] = table
     names = ["difference", "cell"]
@@ -122,6 +126,23 @@ def overall(table: pd.DataFrame, difference: str) -> pd.Series:
     if (difference, "all") in table.index:
         return cast(pd.Series, table.loc[(difference, "all")])
     return pd.Series(math.nan, index=table.columns)
+
+
+def crossing(differences: pd.Series) -> float:
+    """Return where a difference turns from negative to positive, between positive x.
+
+    The first such place by a straight line over log x; NaN where there is none.
+
+    >>> round(crossing(pd.Series([-2.0, -1.0, 1.0], index=[0.1, 0.2, 0.8])), 3)
+    0.4
+    """
+    known = differences.dropna().sort_index()
+    x, y = np.log(known.index.to_numpy(float)), known.to_numpy(float)
+    for left in range(len(y) - 1):
+        if y[left] < 0 <= y[left + 1]:
+            part = -y[left] / (y[left + 1] - y[left])
+            return float(np.exp(x[left] + part * (x[left + 1] - x[left])))
+    return math.nan
 
 
 def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:

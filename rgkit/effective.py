@@ -53,7 +53,7 @@ def effective_rates(results: Results) -> pd.DataFrame:
     """
     epochs = results.epochs.copy()
     configs = {r.key: r.config for r in results.records if isinstance(r.config, Classification)}
-    means = {key: weights.law(config.weight).moments()[0] for key, config in configs.items()}
+    means = {k: weights.law(c.weight).moments(c.epochs)[0] for k, c in configs.items()}
     epochs["effective"] = epochs["lr_now"] * epochs["key"].map(means) / epochs["weight_norm"] ** 2
     same = [*(a for a in results.grid.axes if a != "arm"), "epoch"]
     plain = epochs[epochs["arm"] == "plain"].set_index(same)["effective"].rename("plain")

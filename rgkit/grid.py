@@ -138,7 +138,8 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
 
     The axis ``arm`` takes names of `ARMS` or laws of the loss weight. It is applied last, so that
     "half rate" halves the learning rate of its cell. The axis ``protocol`` takes names of
-    `PROTOCOLS` and is applied first; every other axis is a setting of the config.
+    `PROTOCOLS`, whose settings replace those of the base; every other axis is a setting of the
+    config, and none that a protocol sets.
 
     >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
     >>> len(cells), cells[3].labels, cells[3].config.weight
@@ -150,6 +151,8 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
         labels = dict(zip(lists, values, strict=True))
         settings = protocol_of(labels["protocol"]) if "protocol" in labels else {}
         own = {k: v for k, v in labels.items() if k not in ("arm", "protocol")}
+        for name in settings.keys() & own.keys():
+            raise ConfigError(f"the axes 'protocol' and {name!r} given; the first sets the second")
         config = base.replace(**(settings | own))
         if "arm" in labels:
             if not isinstance(config, Classification):

@@ -82,7 +82,7 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> 
     """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
     for arm, look in looks(_arms(frame)).items():
         runs = frame[frame["arm"] == arm]
-        for _, run in runs.groupby("seed"):
+        for _, run in runs.groupby("key"):
             ax.plot(run["epoch"], run[value], color=look["color"], lw=0.7, alpha=0.4)
         mean = runs.groupby("epoch")[value].mean()
         ax.plot(mean.index, mean, **look, lw=2.2, ms=4, markevery=-(-len(mean) // 12), label=arm)
@@ -129,6 +129,12 @@ def nothing_yet() -> Figure:
     return figure
 
 
+def _compared(name: str) -> str:
+    """Return the arm on the right of "a − b" or "a − b, part", if it is one of the named ones."""
+    right = name.split(" − ")[1]
+    return max((arm for arm in COLORS if right.startswith(arm)), key=len, default="")
+
+
 def differences(
     table: pd.DataFrame, results: Results, delta: float, unit: str = "points"
 ) -> Figure:
@@ -147,12 +153,12 @@ def differences(
     ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
     ax.axvline(0, color="black", lw=0.8)
     # "RG − plain, poly" is drawn in the colour of what it is compared with.
-    arms = {name: name.split(" − ")[1].split(", ")[0] for name, _, _ in rows}
+    arms = {name: _compared(name) for name, _, _ in rows}
     for place, (name, cell, row) in enumerate(rows):
-        color, whole = COLORS.get(arms[name], "#4c4c4c"), cell == "all"
+        color, whole = COLORS.get(arms[name], "#7f3c8d"), cell == "all"
         ax.plot([row["low"], row["high"]], [place] * 2, color=color, lw=3.5 if whole else 1.8)
         ax.plot(row["difference"], place, color=color, ms=8 if whole else 6,
-                marker=MARKERS.get(arms[name], "o"))  # fmt: skip
+                marker=MARKERS.get(arms[name], "P"))  # fmt: skip
     labels = [f"{name}: {cell}".replace("discarded", "never decayed") for name, cell, _ in rows]
     ax.set_yticks(range(len(rows)), labels)
     ax.invert_yaxis()

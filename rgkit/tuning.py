@@ -14,6 +14,13 @@ from rgkit.grid import Cell, Grid
 LAST = 5  # epochs over which the validation accuracy is averaged
 
 
+def _groups(tuning: Results, axis: str) -> list[str]:
+    groups = [a for a in tuning.grid.axes if a not in (axis, "seed")]
+    if not groups:
+        raise ValueError(f"the grid has the axes {tuning.grid.axes}; it needs one more, as 'arm'")
+    return groups
+
+
 def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
     """Return the best value of an axis for every group of runs that differ in it and in the seed.
 
@@ -34,10 +41,7 @@ def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
     largest that was tried, so that a better one may lie beyond. A group of which a run is missing
     has no row: a choice among some of the candidates is none.
     """
-    groups = [a for a in tuning.grid.axes if a not in (axis, "seed")]
-    if not groups:
-        raise ValueError(f"the grid has the axes {tuning.grid.axes}; it needs one more, as 'arm'")
-    rows = []
+    groups, rows = _groups(tuning, axis), []
     for place, tried in scores(tuning, last).groupby(groups, sort=False):
         if tried["score"].isna().any():
             continue
@@ -72,15 +76,15 @@ def crossfit(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFram
     """Return the final test accuracy of every seed at the value that the other seeds choose.
 
     The value is chosen on validation images, as by `chosen`, but without the run that is then
-    reported: what costs no run beyond the grid itself is as honest as a choice with fresh seeds.
+    reported. That needs no run beyond the grid and is as free of the choice's luck as fresh seeds;
+    the seeds of the result are then not quite independent of each other.
 
     Returns
     -------
     DataFrame, a row a group and seed: its labels, the chosen value under the name of the axis, and
     ``final``; a group of which a run is missing has no row. Raises ValueError for a single seed.
     """
-    groups = [a for a in tuning.grid.axes if a not in (axis, "seed")]
-    rows = []
+    groups, rows = _groups(tuning, axis), []
     for place, tried in scores(tuning, last).groupby(groups, sort=False):
         if tried["score"].isna().any():
             continue

@@ -2,7 +2,7 @@
 
 Every law is pure in (step, epoch): the weight of step 1,000 is the same whether the 999 before it
 were asked for or not. A law knows its mean m1 and second moment m2, which is all that the theory
-needs (predictions 1 to 7 of the book).
+needs but for the almost-sure threshold (predictions 1 to 7 of the book).
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ class Triangle(Law):
 class Late(Law):
     """1, and another law once that part of the run is over: what RG adds to a run that has settled.
 
-    Until then the run is plain training to the last bit, so that arms differ in the rest alone.
+    Until then the run is plain training, so that arms differ in the rest alone. The later law knows
+    the epoch of the whole run: after 0.8 of it, ``linear(1, 0)`` begins at 0.2.
     """
 
     name = "late"
@@ -212,7 +213,10 @@ class Late(Law):
     def __post_init__(self) -> None:
         if not 0 <= self.after <= 1:
             raise ValueError(f"{self}: after={self.after} given; a part of the run, from 0 to 1")
-        object.__setattr__(self, "then", str(law(self.then)))  # one spelling, or an error
+        later = law(self.then)
+        if isinstance(later, Late):
+            raise ValueError(f"{self}: then={self.then!r} given; a law that is not late itself")
+        object.__setattr__(self, "then", str(later))
 
     def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
         later = law(self.then).draw(step, epoch, epochs=epochs, seed=seed)

@@ -25,10 +25,12 @@ def test_a_protocol_is_what_the_forensics_say():
     }
 
 
-def test_an_axis_outweighs_the_protocol_and_the_arm_outweighs_both():
-    axes = {"protocol": ["paper"], "weight_decay": [1e-3], "arm": ["half rate, twice decay"]}
-    (cell,) = cross(Classification(), axes)
-    assert (cell.config.weight_decay, cell.config.lr) == (2e-3, 0.05)
+def test_an_arm_is_applied_after_the_protocol_and_no_axis_may_contradict_it():
+    axes = {"protocol": ["paper"], "arm": ["half rate, twice decay"]}
+    (cell,) = cross(Classification(weight_decay=0.5), axes)
+    assert (cell.config.weight_decay, cell.config.lr) == (1e-3, 0.05)
+    with pytest.raises(ConfigError, match="'protocol' and 'weight_decay' given"):
+        cross(Classification(), axes | {"weight_decay": [1e-3]})
 
 
 def test_an_unknown_protocol_is_refused_with_the_nearest_name():
@@ -57,7 +59,10 @@ def test_runs_coincide_to_the_last_bit_until_a_late_law_sets_in():
 
 @pytest.fixture
 def results(tmp_path):
-    store, axes = Store(tmp_path), {"lr": [0.1, 0.2], "arm": LAWS, "seed": [0, 1]}
+    store, axes = (
+        Store(tmp_path),
+        {"momentum": [0.5], "lr": [0.1, 0.2], "arm": LAWS, "seed": [0, 1]},
+    )
     grid = Grid(cross(Classification(data="digits"), axes), "quick", "", tuple(axes))
     source = {"commit": "c", "device": "d", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
     for n, cell in enumerate(grid):
@@ -84,7 +89,8 @@ def test_every_law_stands_at_its_mean_and_the_line_joins_the_constants(results):
 
 
 def test_nothing_recorded_is_drawn_as_that(tmp_path):
-    grid = Grid(cross(Classification(data="digits"), {"arm": LAWS}), "quick", "", ("arm",))
+    axes = {"momentum": [0.5], "arm": LAWS}
+    grid = Grid(cross(Classification(data="digits"), axes), "quick", "", tuple(axes))
     figure = law_plots.by_mean_weight(collect(grid, Store(tmp_path)))
     assert figure.axes[0].texts[0].get_text() == "not measured yet"
 

@@ -231,6 +231,30 @@ def test_against_has_a_row_for_every_difference_in_every_part():
     )
 
 
+def test_a_wider_level_is_a_wider_interval_around_the_same_difference():
+    usual = compare.paired(comparison_with_noise(), "RG", "plain").loc["all"]
+    wide = compare.paired(comparison_with_noise(), "RG", "plain", level=1 - 0.05 / 4).loc["all"]
+    t = [scipy_stats.t.ppf(1 - tail, 2) for tail in (0.025, 0.025 / 4)]
+    assert wide["difference"] == usual["difference"]
+    assert (wide["high"] - wide["low"]) / (usual["high"] - usual["low"]) == pytest.approx(
+        t[1] / t[0]
+    )
+
+
+def comparison_with_noise() -> pd.DataFrame:
+    runs = comparison()[lambda f: f["schedule"] == "poly"].copy()
+    return runs.assign(final=runs["final"] + runs["seed"] ** 2 * (runs["arm"] == "RG"))
+
+
+def test_a_crossing_is_where_the_sign_turns_upwards():
+    rates = [0.1, 0.2, 0.4, 0.8]
+    at = compare.crossing(pd.Series([1.0, -1.0, -1.0, 1.0], index=rates))
+    assert at == pytest.approx(0.4 * 2**0.5)  # not the downward one before it
+    assert math.isnan(compare.crossing(pd.Series([-1.0, -2.0, math.nan, -1.0], index=rates)))
+    shuffled = pd.Series([1.0, -1.0, math.nan, 0.0], index=[0.4, 0.1, 0.2, 0.8])
+    assert compare.crossing(shuffled) == pytest.approx(0.2)
+
+
 def test_what_is_missing_is_left_out_or_not_measured_but_never_zero():
     runs = comparison()
     runs.loc[(runs["schedule"] == "poly") & (runs["arm"] == "half"), "final"] = math.nan

@@ -42,7 +42,7 @@ def test_late_is_plain_until_then_and_the_same_draws_after():
     assert np.array_equal(u[800:], law("uniform").draw(steps, seed=3)[800:])
     assert one.moments(10) == pytest.approx((0.8 + 0.2 / 2, 0.8 + 0.2 / 3))
     assert str(law("late('uniform')")) == str(one)
-    for wrong in ("late('unifrom')", "late('uniform', 1.5)", "late(3)"):
+    for wrong in ("late('unifrom')", "late('uniform', 1.5)", "late(3)", "late('late')"):
         with pytest.raises(ValueError, match=r"given|mean|form"):
             law(wrong)
 
