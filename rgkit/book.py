@@ -19,6 +19,7 @@ from rgkit.kernels import Task
 from rgkit.notebook import ROOT, grid
 from rgkit.report import LEDGERS
 from rgkit.store import Store
+from rgkit.unmeasured import hide_unmeasured
 
 MATHJAX = "tex-svg-full.js"
 
@@ -157,8 +158,8 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
         made_copy = executed / f"{page}.ipynb"
         # Where not even a kernel came up, the page shows the notebook as it was committed.
         text = (made_copy if made_copy.is_file() else ROOT / f"{page}.ipynb").read_bytes()
-        notebooks[page] = json.loads(text)
-        _write(source / f"{page}.ipynb", text, kept)
+        notebooks[page] = hide_unmeasured(json.loads(text))
+        _write(source / f"{page}.ipynb", json.dumps(notebooks[page]).encode(), kept)
     table = scorecard.rows(notebooks)
     made, extra = source / "book" / "_generated", source / "_extra"
     papers = [row for row in table if row["paper"] != "predictions"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import re
@@ -14,6 +13,7 @@ from rgkit.notebook import grid
 from rgkit.report import SOURCE_MIME, VERDICT_MIME
 from rgkit.scorecard import outputs
 from rgkit.store import default_root
+from rgkit.unmeasured import glued, hide_unmeasured
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +58,6 @@ def test_the_figures_are_drawn_and_training_really_happened(smoked):
         assert "0 from records" in json.dumps(smoked[1][page]["cells"])
 
 
-def glued(notebook) -> dict[str, float | str]:
-    """What a page stored for its prose, by name."""
-    found = {}
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            about = output.get("metadata", {}).get("scrapbook")
-            if about:
-                text = "".join(output["data"][about["mime_prefix"] + "text/plain"])
-                found[about["name"]] = math.nan if text == "nan" else ast.literal_eval(text)
-    return found
-
-
 def test_every_run_of_a_figure_is_trained_and_its_prose_has_every_number(smoked):
     seen = 0
     for page, notebook in smoked[1].items():
@@ -86,6 +74,33 @@ def test_every_run_of_a_figure_is_trained_and_its_prose_has_every_number(smoked)
         assert wanted, page
         assert wanted <= set(numbers), (page, wanted - set(numbers))
         for name in wanted:
-            value = numbers[name]
-            assert isinstance(value, str) or math.isfinite(value), (page, name)
+            text = numbers[name]
+            assert text[0] in "'\"" or math.isfinite(float(text)), (page, name)
     assert seen >= 13
+
+
+def test_readers_see_no_number_of_a_smoke_test(smoked):
+    """Neither in prose nor in a table; the figures are stamped."""
+    for page, notebook in smoked[1].items():
+        shown = hide_unmeasured(json.loads(json.dumps(notebook)))
+        text = json.dumps(shown["cells"])
+        assert "{glue:text}" not in text, page
+        assert "dataframe" not in text, page
+        numbers = glued(notebook)
+        prose = "".join(c["source"] for c in shown["cells"] if c["cell_type"] == "markdown")
+        assert not numbers or "*not measured*" in prose, page
+
+
+def test_a_missing_number_is_called_missing_and_the_others_are_kept(smoked):
+    page = next(page for page in smoked[1] if page.endswith("rg-nesterov"))
+    notebook = json.loads(json.dumps(smoked[1][page]).replace('"smoke"', '"quick"'))
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output.get("metadata", {}).get("scrapbook", {}).get("name") == "excess_low":
+                output["data"]["application/papermill.record/text/plain"] = "nan"
+    before = json.dumps(notebook["cells"])
+    assert before.count("{glue:text}`excess_low:+.2f`") == 1
+    after = json.dumps(hide_unmeasured(notebook)["cells"])
+    assert after.count("{glue:text}") == before.count("{glue:text}") - 1
+    assert after.count("*not measured*") == 1
+    assert "dataframe" in after

@@ -1,0 +1,60 @@
+"""What is not measured is not shown as a number: on smoke-test pages, and where a value is missing.
+
+A smoke test trains on toy data, to see that every line of a notebook runs. Its figures are stamped;
+here its numbers are taken out of the page that readers see.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rgkit.report import SOURCE_MIME
+from rgkit.verdicts import UNMEASURED
+
+GLUED = re.compile(r"\{glue:text\}`(\w+)(?::[^`]*)?`")
+TABLE = f'<p class="unmeasured">A table of numbers: {UNMEASURED}, a smoke test only.</p>'
+
+
+def _outputs(notebook: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for cell in notebook["cells"]:
+        yield from cell.get("outputs", [])
+
+
+def glued(notebook: dict[str, Any]) -> dict[str, str]:
+    """Return what an executed notebook stored for its prose: the text of each value by its name."""
+    found = {}
+    for output in _outputs(notebook):
+        about = output.get("metadata", {}).get("scrapbook")
+        if about:
+            found[about["name"]] = "".join(output["data"][about["mime_prefix"] + "text/plain"])
+    return found
+
+
+def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Replace, in place, every number that is no result by the words "not measured".
+
+    Numbers in prose that are missing; and where the page is a smoke test, all numbers in prose and
+    all tables.
+
+    >>> cell = {"cell_type": "markdown", "source": "It is {glue:text}`gap:+.2f` points."}
+    >>> output = {"data": {SOURCE_MIME: {"profile": "smoke"}}}
+    >>> page = {"cells": [cell, {"cell_type": "code", "outputs": [output]}]}
+    >>> hide_unmeasured(page)["cells"][0]["source"]
+    'It is *not measured* points.'
+    """
+    facts = [o["data"][SOURCE_MIME] for o in _outputs(notebook) if SOURCE_MIME in o.get("data", {})]
+    smoke = any(fact["profile"] == "smoke" for fact in facts)
+    missing = {name for name, value in glued(notebook).items() if value == "nan"}
+
+    def said(match: re.Match[str]) -> str:
+        return f"*{UNMEASURED}*" if smoke or match[1] in missing else match[0]
+
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = GLUED.sub(said, "".join(cell["source"]))
+    for output in _outputs(notebook):
+        if smoke and "dataframe" in "".join(output.get("data", {}).get("text/html", "")):
+            output["data"] = {"text/html": TABLE, "text/plain": UNMEASURED}
+    return notebook
