@@ -8,8 +8,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "change": ["bend", "bends"],
     "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
     "config": ["Classification", "StepTiming"],
+    "depth": ["gradient_norms"],
     "effective": ["effective_rates", "expected"],
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "PROTOCOLS", "Grid"],

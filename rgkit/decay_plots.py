@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -32,6 +33,26 @@ def distances(curves: Mapping[str, Array]) -> Figure:
     ax.set_yscale("log")
     ax.set_xlabel("step")
     ax.set_ylabel("distance of the two runs\n/ distance from the start")
+    return figure
+
+
+def by_depth(table: pd.DataFrame) -> Figure:
+    """Draw the gradient of each layer over the depth, a colour a network, dashed where u is not 1.
+
+    Parameters
+    ----------
+    table : from `rgkit.depth.gradient_norms`; the seeds are averaged
+    """
+    use_style()
+    figure, ax = plt.subplots(figsize=(7.6, 3.4))
+    for model, color in zip(table["model"].unique(), ("#4c4c4c", *OTHERS), strict=False):
+        for weight, part in table[table["model"] == model].groupby("weight"):
+            mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
+            ax.plot(mean.index, mean, dash, color=color, lw=1.6, label=f"{model}, weight {weight}")
+    ax.set_yscale("log")
+    ax.set_xlabel("layer, from the input")
+    ax.set_ylabel("length of the gradient")
+    ax.legend(fontsize=8)
     return figure
 
 

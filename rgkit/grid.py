@@ -49,13 +49,18 @@ def protocol_of(name: str) -> dict[str, Any]:
 def arm_of(arm: str, config: Classification) -> Classification:
     """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
 
+    With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
     Raises ConfigError for what is neither, with the nearest right name.
 
     >>> arm_of("uniform(0, 2)", Classification()).weight
     'uniform(0, 2)'
     >>> arm_of("constant 1/2", Classification()).weight
     'constant(0.5)'
+    >>> arm_of("lr linear(2, 0)", Classification()).schedule
+    "like('linear(2, 0)')"
     """
+    if arm.startswith("lr "):
+        return config.replace(schedule=f"like({arm.removeprefix('lr ')!r})")
     if arm in ARMS:
         return config.replace(**ARMS[arm](config))
     try:

@@ -17,6 +17,11 @@ Ints = NDArray[np.int64]
 class Law(Spec):
     """Base of all laws of the loss weight."""
 
+    @property
+    def chance(self) -> bool:
+        """Whether two seeds give different weights; such a law states its own moments."""
+        return type(self).moments is not Law.moments
+
     def draw(
         self, step: ArrayLike, epoch: ArrayLike = 0, *, epochs: int = 100, seed: int = 0
     ) -> Floats:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rgkit import weights
 from rgkit.spec import Spec, parse, registry
 
 Floats = NDArray[np.float64]
@@ -111,6 +112,39 @@ class Linear(Schedule):
 
     def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
         return 1 - _done(step, per_epoch, epochs, self.per)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 to 0: the usual decay to zero since 2016 (Loshchilov and Hutter)."""
+
+    name = "cosine"
+    per: str = "step"
+
+    def __post_init__(self) -> None:
+        _check_per(self, self.per)
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        return np.asarray((1 + np.cos(np.pi * _done(step, per_epoch, epochs, self.per))) / 2)
+
+
+@dataclass(frozen=True)
+class Like(Schedule):
+    """The curve of a loss weight put on the learning rate: what LD Fig. 4(d) compares."""
+
+    name = "like"
+    law: str = "linear(2, 0)"
+
+    def __post_init__(self) -> None:
+        found = weights.law(self.law)
+        if found.chance:
+            raise ValueError(
+                f"{self}: law={self.law!r} given; one without chance, as 'linear(2, 0)'"
+            )
+        object.__setattr__(self, "law", str(found))
+
+    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+        return weights.law(self.law).draw(step, step // per_epoch, epochs=epochs)
 
 
 @dataclass(frozen=True)

@@ -223,9 +223,13 @@ class Late(Law):
         # A hair below: 0.7 of 10 epochs is epoch 7 whatever the rounding.
         return np.where(epoch / epochs >= self.after - 1e-9, later, 1.0)
 
+    @property
+    def chance(self) -> bool:
+        return law(self.then).chance
+
     def moments(self, epochs: int = 100) -> tuple[float, float]:
-        if type(law(self.then)).moments is Law.moments:
-            return super().moments(epochs)  # without chance: an average over the epochs
+        if not self.chance:
+            return super().moments(epochs)  # an average over the epochs
         part = float(np.mean(np.arange(epochs) / epochs >= self.after - 1e-9))
         m1, m2 = law(self.then).moments(epochs)
         return 1 - part + part * m1, 1 - part + part * m2

@@ -21,6 +21,8 @@ COUNTS = {
     "small_resnext": 36_026,
     "small_mobilenetv2": 71_130,
     "small_densenet": 20_298,
+    "plain_net(10, 4, 'batch')": 5_750,
+    "plain_net(10, 4, 'none')": 5_674,
 }
 
 
@@ -74,6 +76,32 @@ def test_small_densenet_parameters_by_hand():
             total += 2 * channels + channels * (channels // 2)
             channels //= 2
     assert COUNTS["small_densenet"] == total + 2 * channels + channels * 10 + 10
+
+
+def test_plain_net_parameters_by_hand():
+    """A stem and eight convolutions, 3 + 3 + 2 over the stages, and a classifier: ten layers."""
+    convs = 9 * (3 * 4 + 3 * 4 * 4 + 4 * 8 + 2 * 8 * 8 + 8 * 16 + 16 * 16)
+    classifier, channels = 16 * 10 + 10, 4 + 3 * 4 + 3 * 8 + 2 * 16
+    assert COUNTS["plain_net(10, 4, 'batch')"] == convs + classifier + 2 * channels
+    assert (
+        COUNTS["plain_net(10, 4, 'none')"] == convs + classifier + channels - 4
+    )  # a stem's is off
+
+
+@pytest.mark.parametrize("depth", [40, 50])
+def test_a_plain_net_has_the_layers_of_its_name(depth):
+    net = build(f"plain_net({depth}, 2)")
+    layers = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) == depth
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("plain_net(4)", "5 or more"), ("plain_net(40, 16, 'layer')", "'batch' or 'none'")],
+)
+def test_a_plain_net_that_cannot_be_is_refused(name, words):
+    with pytest.raises(ValueError, match=words):
+        build(name)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "densenet121"])

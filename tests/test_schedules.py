@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rgkit import weights
 from rgkit.schedules import schedule
 
 PER_EPOCH, EPOCHS = 391, 100
@@ -42,6 +43,25 @@ def test_discarded_never_decays_and_is_constant_for_the_optimizer():
     assert str(schedule("discarded").effective()) == "constant"
     with pytest.raises(ValueError, match="did you mean 'poly'"):
         schedule("discarded('polly')")
+
+
+def test_cosine_is_half_a_period():
+    curve = factor("cosine")
+    assert curve[0] == 1
+    np.testing.assert_allclose(curve, (1 + np.cos(np.pi * STEPS / len(STEPS))) / 2)
+
+
+@pytest.mark.parametrize("law", ["linear(2, 0)", "late_drop", "long_tail", "triangle(10)"])
+def test_like_is_the_curve_of_the_loss_weight(law):
+    u = weights.law(law).draw(STEPS, STEPS // PER_EPOCH, epochs=EPOCHS)
+    assert np.array_equal(factor(f"like({law!r})"), u)
+
+
+def test_like_takes_no_chance():
+    with pytest.raises(ValueError, match=r"one without chance, as 'linear\(2, 0\)'"):
+        schedule("like('uniform')")
+    with pytest.raises(ValueError, match="without chance"):
+        schedule("like('late(\"uniform\", 0.5)')")
 
 
 def test_linear_and_cyclical():

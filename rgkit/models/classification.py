@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rgkit._torchvision import import_torchvision
-from rgkit.models.names import Model, ResNet8, model
+from rgkit.models.names import Model, PlainNet, ResNet8, model
 
 import_torchvision()
 from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
@@ -87,6 +87,24 @@ def _small_mobilenetv2(classes: int) -> nn.Module:
     return _stages(16, 64, classes, *stages, stride=2)
 
 
+def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
+    """All but two layers, the stem and the classifier, are shared out to the three stages."""
+    width, norm = spec.width, spec.norm == "batch"
+    counts = [(spec.depth - 2 + extra) // 3 for extra in (2, 1, 0)]
+    channels, layers = width, list[nn.Module]()
+    for stage, count in enumerate(counts):
+        for place in range(count):
+            out, stride = width * 2**stage, 2 if stage and place == 0 else 1
+            layers.append(nn.Conv2d(channels, out, 3, stride, padding=1, bias=not norm))
+            layers += [nn.BatchNorm2d(out)] if norm else []
+            layers.append(nn.ReLU(inplace=True))
+            channels = out
+    net = _stages(width, channels, classes, *layers)
+    if not norm:
+        net.register_module("1", nn.Identity())  # the stem's batch norm
+    return net
+
+
 def _mobilenetv2(classes: int) -> Any:
     net: Any = mobilenetv2.MobileNetV2(
         classes, inverted_residual_setting=MOBILENET_STAGES, dropout=0.0
@@ -111,7 +129,8 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     ----------
     name : str
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
-        ``densenet121``, or a small one of the last three; see `rgkit.models.names`.
+        ``densenet121``, a small one of the last three, or ``plain_net(depth, width, norm)``; see
+        `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
@@ -132,6 +151,8 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         if isinstance(spec, ResNet8):
             return _resnet8(spec.width, classes)
+        if isinstance(spec, PlainNet):
+            return _plain_net(spec, classes)
         match spec.name:
             case "resnet18":
                 return _resnet([2, 2, 2, 2], classes)

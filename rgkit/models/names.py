@@ -46,6 +46,27 @@ class SmallDenseNet(Model):
 
 
 @dataclass(frozen=True)
+class PlainNet(Model):
+    """`depth` layers without a skip connection (LD Fig. 1): 3x3 convolutions in three stages.
+
+    The stages have width, 2*width and 4*width channels; `norm` is "batch" or "none".
+    """
+
+    name = "plain_net"
+    depth: int = 40
+    width: int = 16
+    norm: str = "batch"
+
+    def __post_init__(self) -> None:
+        if self.depth < 5 or self.width < 1:
+            raise ValueError(
+                f"{self}: a plain net has a depth of 5 or more and a width of 1 or more"
+            )
+        if self.norm not in ("batch", "none"):
+            raise ValueError(f"{self}: norm={self.norm!r} given; it is 'batch' or 'none'")
+
+
+@dataclass(frozen=True)
 class ResNet18(Model):
     """CIFAR form (3x3 stem, no max-pool) of He et al. 2016."""
 

@@ -1,0 +1,66 @@
+"""Deep networks without skip connections: how the gradient shrinks with depth, and what u does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rgkit import data as datasets
+from rgkit.data.augment import Augmenter
+from rgkit.models.classification import build
+
+
+def gradient_norms(
+    models: Iterable[str],
+    weights: Iterable[float] = (1.0, 2.0),
+    *,
+    data: str = "digits",
+    batch: int = 128,
+    seeds: Iterable[int] = (0, 1, 2),
+) -> pd.DataFrame:
+    """Return the gradient of each layer of fresh networks on one batch (LD section I, Fig. 1).
+
+    Parameters
+    ----------
+    models : names, see `rgkit.models.names`
+    weights : constants that multiply the loss
+    data : the images, the first `batch` in canonical order, without augmentation
+    seeds : of the initial weights
+
+    Returns
+    -------
+    DataFrame, a row a layer: model, weight, seed, ``layer`` from 1 at the input, and ``norm``, the
+    length of the gradient of its weights
+
+    Examples
+    --------
+    >>> table = gradient_norms(["plain_net(5, 2)"], batch=4, seeds=[0])
+    >>> table.query("layer == 1").round(6)["norm"].pct_change().dropna().round(6).tolist()
+    [1.0]
+
+    Both layers' gradients double with the weight: it changes none of their ratios.
+    """
+    found = datasets.load(data)
+    pixels = torch.from_numpy(found.train_images[:batch])
+    images = Augmenter(pixels, found.mean, found.std, found.padding, torch.float32).plain(
+        torch.arange(batch)
+    )
+    labels = torch.from_numpy(found.train_labels[:batch])
+    rows = []
+    for name in models:
+        for seed in seeds:
+            net = build(name, found.classes, seed=seed)
+            layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+            loss = F.cross_entropy(net(images), labels)
+            for u in weights:
+                gradients = torch.autograd.grad(
+                    u * loss, [layer.weight for layer in layers], retain_graph=True
+                )
+                for layer, gradient in enumerate(gradients, 1):
+                    labelled = {"model": name, "weight": u, "seed": seed, "layer": layer}
+                    rows.append(labelled | {"norm": float(gradient.norm())})
+    return pd.DataFrame(rows)
