@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "change": ["bend", "bends"],
+    "change": ["bend", "bends", "gains"],
     "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
     "config": ["Classification", "StepTiming"],
     "depth": ["gradient_norms"],

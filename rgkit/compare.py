@@ -49,6 +49,8 @@ def paired(
     >>> print(paired(runs, "x", "y")["difference"].round(3).to_dict())
     {'all': 0.833}
     """
+    if a == b:
+        raise ValueError(f"arm {a!r} given twice; a difference needs two")
     known = sorted(runs["arm"].unique())
     for arm in (a, b):
         if arm not in known:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rgkit import weights
+from rgkit import schedules, weights
 from rgkit.config import Classification, Config, ConfigError
 from rgkit.spec import nearest, registry
 
@@ -138,6 +138,14 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     return [config for _, config in sorted(keyed, key=lambda pair: pair[0])]
 
 
+def _one_curve(labels: Mapping[str, Any]) -> None:
+    """Refuse an arm "lr ..." in a cell whose axis `schedule` has a curve of its own."""
+    arm, schedule = str(labels["arm"]), labels.get("schedule", "constant")
+    falls = not isinstance(schedules.schedule(schedule).effective(), schedules.Constant)
+    if falls and arm.startswith("lr "):
+        raise ConfigError(f"arm={arm!r} and schedule={schedule!r} given; the arm brings its own")
+
+
 def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -> tuple[Cell, ...]:
     """Cross the axes over a base config; the last axis varies fastest.
 
@@ -160,6 +168,7 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
             raise ConfigError(f"the axes 'protocol' and {name!r} given; the first sets the second")
         config = base.replace(**(settings | own))
         if "arm" in labels:
+            _one_curve(labels)
             if not isinstance(config, Classification):
                 raise ConfigError(f"the axis 'arm' is for classification, not for {base.task}")
             config = arm_of(labels["arm"], config)

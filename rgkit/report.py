@@ -30,8 +30,8 @@ PROFILE_WORDS = {
     "None of the numbers on this page is a result.",
     "quick": "Profile quick: a small network, few epochs.",
     "embedded": "Profile quick, but on embedded data: nothing here was measured on CIFAR-10.",
-    "short": "Profile short: the paper's network and data, 30 epochs.",
-    "paper": "Profile paper: the paper's own setting.",
+    "short": "Profile short: the paper's network and data, fewer epochs.",
+    "paper": "Profile paper: the paper's own setting, as far as it is not changed below.",
     "simulation": "Simulated in this notebook; nothing is trained.",
     "audit": "Computed from the numbers that the papers print; nothing is trained.",
 }
@@ -41,7 +41,7 @@ LIMITS = {
     "quick": " in this small setting (profile quick): a direction, not the paper's scale",
     "embedded": " on embedded digits, not on the paper's data",
     "audit": " by the paper's own printed numbers, before any measurement",
-    "short": " in 30 epochs (profile short), not the paper's hundred",
+    "short": " in fewer epochs than the paper's (profile short)",
 }
 
 

@@ -46,7 +46,8 @@ def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
     """
     facts = [o["data"][SOURCE_MIME] for o in _outputs(notebook) if SOURCE_MIME in o.get("data", {})]
     smoke = any(fact["profile"] == "smoke" for fact in facts)
-    missing = {name for name, value in glued(notebook).items() if value == "nan"}
+    # Text is quoted; a number without bounds says as little as one that is missing.
+    missing = {name for name, value in glued(notebook).items() if value in ("nan", "inf", "-inf")}
 
     def said(match: re.Match[str]) -> str:
         return f"*{UNMEASURED}*" if smoke or match[1] in missing else match[0]

@@ -231,6 +231,11 @@ def test_against_has_a_row_for_every_difference_in_every_part():
     )
 
 
+def test_an_arm_is_not_compared_with_itself():
+    with pytest.raises(ValueError, match="arm 'RG' given twice"):
+        compare.paired(comparison(), "RG", "RG")
+
+
 def test_a_wider_level_is_a_wider_interval_around_the_same_difference():
     usual = compare.paired(comparison_with_noise(), "RG", "plain").loc["all"]
     wide = compare.paired(comparison_with_noise(), "RG", "plain", level=1 - 0.05 / 4).loc["all"]
