@@ -27,7 +27,7 @@ MARKERS = {
 
 
 # For arms that are a law of the loss weight, in the order in which a figure has them.
-OTHERS = ("#e69f00", "#56b4e9", "#882255", "#44aa99", "#b5a900", "#7f3c8d", "#a05195", "#a5aa99")
+OTHERS = ("#e69f00", "#56b4e9", "#882255", "#44aa99", "#b5a900", "#7f3c8d", "#117733", "#a5aa99")
 OTHER_MARKERS = "P^vX<>ph"
 
 

@@ -159,8 +159,10 @@ def differences(
         ax.plot([row["low"], row["high"]], [place] * 2, color=color, lw=3.5 if whole else 1.8)
         ax.plot(row["difference"], place, color=color, ms=8 if whole else 6,
                 marker=MARKERS.get(arms[name], "P"))  # fmt: skip
-    labels = [f"{name}: {cell}".replace("discarded", "never decayed") for name, cell, _ in rows]
-    ax.set_yticks(range(len(rows)), labels)
+    names = [name for name, _, _ in rows]
+    # A difference with one row has nothing to be told apart by.
+    labels = [f"{name}: {cell}" if names.count(name) > 1 else name for name, cell, _ in rows]
+    ax.set_yticks(range(len(rows)), [n.replace("discarded", "never decayed") for n in labels])
     ax.invert_yaxis()
     # A cell of few, noisy seeds may have an interval far wider than everything else.
     edge = max(1.0, 1.6 * max(abs(row["difference"]) for _, _, row in rows), 4 * delta)
