@@ -116,11 +116,15 @@ class Grid(Sequence[Cell]):
         return dataclasses.replace(self, cells=self.cells + other.cells)
 
 
+FIRST_SEEDS = 3  # the fewest that make an interval worth showing
+
+
 def in_order(grids: Iterable[Grid]) -> list[Config]:
     """Return the configs of several grids as the plan takes them.
 
-    By declared priority; then seed by seed, and within a seed block by block, where a block is all
-    arms of a cell: whatever is finished when the time is up can be compared.
+    The first three seeds of every grid come before the further ones of any. Then by declared
+    priority; then seed by seed, and within a seed block by block, where a block is all arms of a
+    cell: whatever is finished when the time is up can be compared.
 
     >>> base, axes = Classification(), {"arm": ["plain", "RG"], "lr": [0.1, 0.2], "seed": [0, 1]}
     >>> found = in_order([Grid(cross(base, axes))])
@@ -130,10 +134,12 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     keyed = []
     for number, grid in enumerate(grids):
         blocks: dict[Any, int] = {}
+        seeds = sorted({cell.labels.get("seed", 0) for cell in grid})
         for cell in grid:
             others = tuple((k, str(v)) for k, v in cell.labels.items() if k != "arm")
             block = blocks.setdefault(others, len(blocks))
-            place = (cell.priority, cell.labels.get("seed", 0), number, block)
+            seed = cell.labels.get("seed", 0)
+            place = (seeds.index(seed) // FIRST_SEEDS, cell.priority, seed, number, block)
             keyed.append((place, cell.config))
     return [config for _, config in sorted(keyed, key=lambda pair: pair[0])]
 

@@ -7,7 +7,7 @@ import pytest
 from rgkit import law_plots, plots
 from rgkit.config import Classification, ConfigError
 from rgkit.execute import collect
-from rgkit.grid import PROTOCOLS, Grid, around, cross
+from rgkit.grid import PROTOCOLS, Grid, around, cross, in_order
 from rgkit.store import Record, Store, fingerprint_of
 from rgkit.train import train
 
@@ -100,3 +100,16 @@ def test_a_panel_may_stand_for_several_axes(results):
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[:2] == ["lr 0.1, arm plain", "lr 0.1, arm constant 1/2"]
     assert len(titles) == 2 * len(LAWS)
+
+
+def test_the_plan_takes_three_seeds_of_everything_before_more_of_anything():
+    urgent, later = (
+        Grid(cross(Classification(lr=lr), {"arm": ["plain", "RG"], "seed": range(5)}, priority))
+        for lr, priority in ((0.1, 1), (0.2, 2))
+    )
+    tuning = Grid(cross(Classification(lr=0.4), {"arm": ["plain"], "seed": [100]}, 3))
+    order = [(c.lr, c.seed) for c in in_order([later, tuning, urgent])]
+    assert order[:6] == [(0.1, seed) for seed in (0, 0, 1, 1, 2, 2)]
+    assert order[6:12] == [(0.2, seed) for seed in (0, 0, 1, 1, 2, 2)]
+    assert order[12] == (0.4, 100)  # its first seed, whatever its number
+    assert order[13:] == [(lr, seed) for lr in (0.1, 0.2) for seed in (3, 3, 4, 4)]
