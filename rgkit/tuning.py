@@ -11,7 +11,7 @@ from rgkit.config import Classification
 from rgkit.execute import Results
 from rgkit.grid import Cell, Grid
 
-LAST = 5  # epochs over which the validation accuracy is averaged
+PART = 1 / 6  # of a run, over whose last epochs the validation accuracy is averaged
 
 
 def _groups(tuning: Results, axis: str) -> list[str]:
@@ -21,7 +21,7 @@ def _groups(tuning: Results, axis: str) -> list[str]:
     return groups
 
 
-def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
+def chosen(tuning: Results, axis: str = "lr", last: int = 0) -> pd.DataFrame:
     """Return the best value of an axis for every group of runs that differ in it and in the seed.
 
     The best value has the highest validation accuracy, averaged over the last epochs (a run whose
@@ -32,7 +32,7 @@ def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
     ----------
     tuning : results of a grid with ``validation=True``
     axis : the setting that is chosen
-    last : epochs
+    last : epochs; 0 is a sixth of the run, five of thirty
 
     Returns
     -------
@@ -54,7 +54,7 @@ def chosen(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*groups, axis, "validation", "edge"]).set_index(groups)
 
 
-def scores(tuning: Results, last: int = LAST) -> pd.DataFrame:
+def scores(tuning: Results, last: int = 0) -> pd.DataFrame:
     """Return every run with ``score``, its validation accuracy over the last epochs.
 
     It is NaN where the run is missing and chance where it diverged. Raises ValueError for a run
@@ -67,12 +67,13 @@ def scores(tuning: Results, last: int = LAST) -> pd.DataFrame:
         if "validation_accuracy" not in record.epochs:
             raise ValueError(f"run {record.key} has no validation images; give validation=True")
         if record.status == "finished":
-            values = record.epochs["validation_accuracy"][-last:]
+            every = record.epochs["validation_accuracy"]
+            values = every[-(last or max(1, round(PART * len(every)))) :]
             runs.loc[runs["key"] == record.key, "score"] = sum(values) / len(values)
     return runs
 
 
-def crossfit(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFrame:
+def crossfit(tuning: Results, axis: str = "lr", last: int = 0) -> pd.DataFrame:
     """Return the final test accuracy of every seed at the value that the other seeds choose.
 
     The value is chosen on validation images, as by `chosen`, but without the run that is then
@@ -101,7 +102,7 @@ def crossfit(tuning: Results, axis: str = "lr", last: int = LAST) -> pd.DataFram
 
 
 def at_best(
-    tuning: Results, seeds: Iterable[int], axis: str = "lr", priority: int = 50, last: int = LAST
+    tuning: Results, seeds: Iterable[int], axis: str = "lr", priority: int = 50, last: int = 0
 ) -> Grid:
     """Return the grid of every group at its chosen value, with fresh seeds and nothing held out.
 
