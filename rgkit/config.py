@@ -93,6 +93,8 @@ class Classification(Config):
     optimizer : "sgd" or "adam"
         SGD with coupled weight decay as in `torch.optim.SGD`; Adam takes `momentum` as beta1.
     lr, momentum, weight_decay : float
+    beta2 : float
+        Adam's second; its step divides by a mean over about 1/(1 - beta2) steps.
     nesterov : bool
     weight : str
         Law of the loss weight, see `rgkit.weights`.
@@ -133,6 +135,7 @@ class Classification(Config):
     augment: str = "crop+flip"
     seed: int = 0
     validation: int = field(default=0, metadata={"added": True})
+    beta2: float = field(default=0.999, metadata={"added": True})
 
     def __post_init__(self) -> None:
         from rgkit.data import NAMES  # late: the data modules are not needed to hash a config
@@ -164,7 +167,10 @@ class Classification(Config):
         if self.nesterov:
             _require(self.optimizer == "sgd", "nesterov", True, "only sgd has Nesterov momentum")
             _require(self.momentum > 0, "nesterov", True, "Nesterov needs a momentum above 0")
-        for name in ("lr", "momentum", "weight_decay"):
+        _require(0 <= self.beta2 < 1, "beta2", self.beta2, "from 0 up to below 1")
+        if self.beta2 != Classification.beta2:
+            _require(self.optimizer == "adam", "beta2", self.beta2, "only adam has a second beta")
+        for name in ("lr", "momentum", "weight_decay", "beta2"):
             object.__setattr__(self, name, float(getattr(self, name)))
         canonical = {
             "weight": str(weights.law(self.weight)),

@@ -20,7 +20,7 @@ from rgkit.spec import nearest
 def make_optimizer(config: Classification, net: nn.Module) -> torch.optim.Optimizer:
     """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it."""
     if config.optimizer == "adam":
-        betas = (config.momentum, 0.999)
+        betas = (config.momentum, config.beta2)
         return torch.optim.Adam(
             net.parameters(), config.lr, betas=betas, weight_decay=config.weight_decay
         )

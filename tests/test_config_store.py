@@ -43,6 +43,8 @@ def record(config: Classification, accuracy: float = 50.0) -> Record:
         ({"weight_decay": -1}, "weight_decay=-1 given"),
         ({"nesterov": True, "optimizer": "adam"}, "only sgd has Nesterov"),
         ({"precision": "fp16"}, "precision='fp16' given"),
+        ({"beta2": 1.0, "optimizer": "adam"}, "beta2=1.0 given; from 0 up to below 1"),
+        ({"beta2": 0.9}, "beta2=0.9 given; only adam has a second beta"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_the_right_one(settings, message):
@@ -71,9 +73,11 @@ def test_every_setting_enters_the_key(monkeypatch):
         "weight": "coin", "schedule": "step", "precision": "float32", "augment": "none", "seed": 9,
         "validation": 5,
     }  # fmt: skip
-    assert set(other) == set(base.as_dict()) - {"task"}
+    assert {*other, "beta2"} == set(base.as_dict()) - {"task"}
     keys = {base.replace(**{name: value}).key("x") for name, value in other.items()}
     assert len(keys | {base.key("x")}) == len(other) + 1
+    adam = base.replace(optimizer="adam")
+    assert adam.replace(beta2=0.9).key("x") != adam.key("x")
     monkeypatch.setattr("rgkit.config.NUMERICS", 99)
     assert base.key("x") not in keys | {Classification().replace(seed=1).key("x")}
 

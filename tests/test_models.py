@@ -95,9 +95,19 @@ def test_a_plain_net_has_the_layers_of_its_name(depth):
     assert len(layers) == depth
 
 
+def test_a_stem_of_two_halves_the_image():
+    for stem in (1, 2):
+        first = next(build(f"plain_net(10, 4, 'none', {stem})").children())
+        assert first(torch.zeros(1, 3, 32, 32)).shape == (1, 4, 32 // stem, 32 // stem)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("plain_net(4)", "5 or more"), ("plain_net(40, 16, 'layer')", "'batch' or 'none'")],
+    [
+        ("plain_net(4)", "5 or more"),
+        ("plain_net(40, 16, 'layer')", "'batch' or 'none'"),
+        ("plain_net(40, 16, 'batch', 3)", "stem=3 given; its stride is 1 or 2"),
+    ],
 )
 def test_a_plain_net_that_cannot_be_is_refused(name, words):
     with pytest.raises(ValueError, match=words):

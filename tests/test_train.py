@@ -81,10 +81,10 @@ def test_every_law_and_optimizer_matches_a_plain_loop(text, weight_decay, extra)
     )
     twin, ours = tiny_net(), tiny_net()
     if extra == "adam":
-        config = Classification(optimizer="adam", momentum=0.5, lr=0.01, weight_decay=weight_decay)
-        betas = (0.5, 0.999)
+        own = {"optimizer": "adam", "momentum": 0.5, "beta2": 0.99}
+        config = Classification(lr=0.01, weight_decay=weight_decay, **own)
         reference = torch.optim.Adam(
-            twin.parameters(), 0.01, betas=betas, weight_decay=weight_decay
+            twin.parameters(), 0.01, betas=(0.5, 0.99), weight_decay=weight_decay
         )
     else:
         config = Classification(lr=0.01, weight_decay=weight_decay, **extra)

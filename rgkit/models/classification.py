@@ -99,7 +99,7 @@ def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
             layers += [nn.BatchNorm2d(out)] if norm else []
             layers.append(nn.ReLU(inplace=True))
             channels = out
-    net = _stages(width, channels, classes, *layers)
+    net = _stages(width, channels, classes, *layers, stride=spec.stem)
     if not norm:
         net.register_module("1", nn.Identity())  # the stem's batch norm
     return net
@@ -129,8 +129,8 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     ----------
     name : str
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
-        ``densenet121``, a small one of the last three, or ``plain_net(depth, width, norm)``; see
-        `rgkit.models.names`.
+        ``densenet121``, a small one of the last three, or ``plain_net(depth, width, norm, stem)``;
+        see `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
