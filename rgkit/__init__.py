@@ -12,7 +12,7 @@ _HOMES = {
     "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
     "config": ["Classification", "StepTiming"],
     "depth": ["gradient_norms"],
-    "effective": ["effective_rates", "expected"],
+    "effective": ["effective_rates", "expected", "foretold"],
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "PROTOCOLS", "Grid"],
     "profiles": ["classification", "no_runs", "step_timing"],

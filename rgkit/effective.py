@@ -1,4 +1,4 @@
-"""The effective learning rate of networks with batch norm, against prediction 6.
+"""The effective learning rate of networks with batch norm, against predictions 6 and 14.
 
 Behind batch norm the length of a weight vector changes nothing but how far a step turns it: by the
 learning rate over the squared length. Weight decay and the steps themselves set that length.
@@ -6,7 +6,9 @@ learning rate over the squared length. Weight decay and the steps themselves set
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from rgkit import weights
 from rgkit.config import Classification
@@ -59,3 +61,71 @@ def effective_rates(results: Results) -> pd.DataFrame:
     plain = epochs[epochs["arm"] == "plain"].set_index(same)["effective"].rename("plain")
     epochs = epochs.join(plain, on=same)
     return epochs.assign(relative=epochs["effective"] / epochs["plain"]).drop(columns="plain")
+
+
+def grown(
+    plain: ArrayLike, start: float, decayed: ArrayLike, gain: float = 1.0
+) -> NDArray[np.float64]:
+    """Return the norms that weights would have if their steps were those of plain training, scaled.
+
+    Behind batch norm steps stand at right angles to the weights and go with 1/norm, so the fourth
+    power x of the norm obeys dx/dt = 2η²·m2·G² - 4ηλx. What an epoch of plain training added to x,
+    beyond what decay left, is read off its norms; another arm adds `gain` times that, starts from
+    the same weights and forgets as fast (prediction 14).
+
+    Parameters
+    ----------
+    plain : norm after each epoch of plain training, [epochs]
+    start : norm of the fresh weights
+    decayed : 4·η·λ·steps/(1 - α) of each epoch, [epochs] or one number for all
+    gain : the arm's η²·m2 in units of plain training's
+
+    Returns
+    -------
+    float64 [epochs], the norm after each epoch
+
+    Examples
+    --------
+    >>> grown([2.0, 3.0], start=1.0, decayed=0.1).round(3).tolist()
+    [2.0, 3.0]
+    >>> grown([2.0, 3.0], start=1.0, decayed=0.0, gain=0.25).round(3).tolist()
+    [1.476, 2.141]
+    """
+    norms = np.asarray(plain, float)
+    kept = np.broadcast_to(np.exp(-np.asarray(decayed, float)), norms.shape)
+    before = np.concatenate([[start], norms[:-1]]) ** 4
+    x, own = float(start) ** 4, []
+    for added, left in zip(norms**4 - kept * before, kept, strict=True):
+        x = left * x + gain * added
+        own.append(x**0.25)
+    return np.array(own)
+
+
+def foretold(results: Results) -> pd.DataFrame:
+    """Return `effective_rates` with what the norms of plain training foretell of the others.
+
+    Returns
+    -------
+    The table with one more column, ``foretold``: what ``relative`` is by `grown`. It is missing
+    where there is no plain run with the same other labels and seed that is at least as long.
+    """
+    from rgkit.metrics import weight_norm
+    from rgkit.models.classification import build  # late: a table of other things needs no torch
+
+    table = effective_rates(results).assign(foretold=float("nan"))
+    configs = {r.key: r.config for r in results.records if isinstance(r.config, Classification)}
+    same = [axis for axis in results.grid.axes if axis != "arm"]
+    for _, runs in table.groupby(same, sort=False):
+        plain = runs[runs["arm"] == "plain"]
+        for key, own in runs.groupby("key", sort=False):
+            if len(plain) < len(own):
+                continue
+            config, first = configs[str(key)], configs[str(plain["key"].iloc[0])]
+            m1, m2 = weights.law(config.weight).moments(config.epochs)
+            rate, norms = config.lr / first.lr, plain["weight_norm"].to_numpy()[: len(own)]
+            decay = 4 * config.weight_decay * config.steps / config.epochs / (1 - config.momentum)
+            start = float(weight_norm(build(first.model, seed=first.seed)))
+            gain = rate**2 * m2 * first.batch / config.batch
+            foreseen = grown(norms, start, decay * own["lr_now"].to_numpy(), gain)
+            table.loc[own.index, "foretold"] = rate * m1 * (norms / foreseen) ** 2
+    return table

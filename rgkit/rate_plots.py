@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -133,14 +134,20 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
 
     Parameters
     ----------
-    rates : DataFrame from `rgkit.effective.effective_rates`
+    rates : DataFrame from `rgkit.effective.effective_rates`, or of `foretold`, which is drawn too
     """
     figure, parts = _panels(rates, panels, None, height=2.8)
     for ax, _, frame in parts:
         draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
-        for arm, look in looks(a for a in _arms(frame) if a != "plain").items():
+        others = looks(a for a in _arms(frame) if a != "plain").items()
+        for broken, (arm, look) in zip(itertools.cycle(["-.", (0, (6, 1))]), others, strict=False):
             ax.axhline(expected(arm)["last"], color=look["color"], lw=1, ls="--")
             ax.axhline(expected(arm)["first"], color="#777777", lw=1, ls=":")
+            if "foretold" in frame:
+                path = frame[frame["arm"] == arm].groupby("epoch")["foretold"].mean()
+                ax.plot(
+                    path.index, path, ls=broken, color="#222222", lw=1, label=f"{arm}, foretold"
+                )
         ax.set_ylim(0.4, 1.1)
     _label_edges(figure, parts, "epoch", "effective rate / plain")
     parts[-1][0].legend(fontsize=8, loc="lower right")

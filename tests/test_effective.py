@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from rgkit.config import Classification
-from rgkit.effective import effective_rates, expected
+from rgkit.effective import effective_rates, expected, foretold, grown
 from rgkit.execute import run
 from rgkit.grid import ARMS, Grid, cross
+from rgkit.metrics import weight_norm
+from rgkit.models.classification import build
 from rgkit.store import Store
 
 
@@ -42,6 +44,19 @@ def test_the_norms_come_to_rest_where_the_prediction_says():
         assert ratio == pytest.approx(expected(arm)["norm"], rel=0.01)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.004, 0.04])
+@pytest.mark.parametrize(("arm", "gain"), [("RG", 1 / 3), ("constant 1/2", 1 / 4)])
+def test_the_norms_of_plain_training_foretell_the_others(arm, gain, decay):
+    """Before rest, at rest, and without any decay, from an epoch's norms of a simulation."""
+    start, lr, steps, epoch = np.full(200, 200**-0.5), 0.05, 3_000, 100
+    at = np.arange(epoch - 1, steps, epoch)
+    plain, own = (simulated(a, lr, decay, steps, start)[at] ** 0.5 for a in ("plain", arm))
+    norms = grown(plain, 1.0, 4 * lr * decay * epoch, gain)
+    np.testing.assert_allclose(norms, own, rtol=0.04)  # a path of random weights scatters
+    assert norms[5:].mean() == pytest.approx(own[5:].mean(), rel=0.01)
+    assert own[-1] < 0.85 * plain[-1]  # which a foretelling that changes nothing would miss
+
+
 def test_half_the_rate_with_twice_the_decay_is_expected_to_be_the_constant_half():
     """It is the same run, written with another rate and weight: so are its effective rates."""
     half, slow = expected("constant 1/2"), expected("half rate, twice decay")
@@ -67,3 +82,25 @@ def test_the_table_is_rate_times_weight_over_squared_norm(tmp_path):
     told = table.pivot(index=keys, columns="arm", values="relative")["RG"]
     np.testing.assert_allclose(told, wide["RG"] / wide["plain"])
     assert ARMS.keys() >= set(wide.columns)
+
+
+def test_the_foretold_rate_of_a_run_is_that_of_its_own_settings(tmp_path):
+    """Worked out by hand from the records; twice the decay at half the rate is the constant 1/2."""
+    base = Classification(data="digits", images=64, model="resnet8(2)", epochs=2, batch=32)
+    base = base.replace(schedule="constant", weight_decay=0.1, momentum=0.5)
+    arms = ["plain", "RG", "constant 1/2", "half rate, twice decay"]
+    axes = {"momentum": [0.5], "arm": arms, "seed": [0]}
+    grid = Grid(cross(base, axes), "quick", "", tuple(axes))
+    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    table = foretold(results).pivot(index="epoch", columns="arm", values="foretold")
+    assert table["plain"].tolist() == pytest.approx([1, 1])
+    norms = [np.array(r.epochs["weight_norm"]) for r in results.records]
+    start = float(weight_norm(build(base.model, seed=0)))
+    kept = np.exp(-4 * 0.1 * 0.1 * 2 / 0.5)  # two steps an epoch
+    first = norms[0][0] ** 4 / 3 + kept * start**4 * (1 - 1 / 3)
+    assert table.loc[1, "RG"] == pytest.approx(0.5 * norms[0][0] ** 2 / first**0.5, rel=1e-6)
+    halves = table["constant 1/2"], table["half rate, twice decay"]
+    assert halves[0].tolist() == pytest.approx(halves[1].tolist(), rel=1e-6)
+    none = Grid(grid.cells[1:], "quick", "", tuple(axes))
+    alone = run(none, device="cpu", store=Store(tmp_path), show=False)
+    assert foretold(alone)["foretold"].isna().all()
