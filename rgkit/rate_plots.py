@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
