@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rgkit.spec import Spec, parse, registry
+from rgkit.spec import Spec, nearest, parse, registry
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,48 @@ def model(text: str | Model) -> Model:
     ResNet8(width=16)
     """
     return parse(text, registry(Model), "model")
+
+
+@dataclass(frozen=True)
+class Segmenter(Spec):
+    """Base of the networks that label pixels: a dilated ResNet and a head.
+
+    The `backbone` is resnet18, resnet50 or resnet101, its first stage has `width` channels (64 is
+    torchvision's), and the scale and shift of its batch norms are "trained" or "frozen".
+    """
+
+    backbone: str = "resnet101"
+    width: int = 64
+    norm: str = "trained"
+
+    def __post_init__(self) -> None:
+        choices = {"backbone": ["resnet18", "resnet50", "resnet101"], "norm": ["trained", "frozen"]}
+        for field, known in choices.items():
+            value = getattr(self, field)
+            if value not in known:
+                raise ValueError(f"{self}: {field}={value!r} given{nearest(str(value), known)}")
+        if self.width < 4 or self.width % 4:
+            raise ValueError(f"{self}: width={self.width} given; a multiple of 4")
+
+
+@dataclass(frozen=True)
+class PSPNet(Segmenter):
+    """Zhao et al. 2017: dilation 2 and 4, pyramid pooling, a second loss on stage 3."""
+
+    name = "pspnet"
+
+
+@dataclass(frozen=True)
+class DUCHDC(Segmenter):
+    """Wang et al. 2017: hybrid dilation in stages 3 and 4, dense upsampling convolution."""
+
+    name = "duc_hdc"
+
+
+def segmenter(text: str | Segmenter) -> Segmenter:
+    """Read the name of a segmentation network; ValueError names the nearest right one.
+
+    >>> segmenter("pspnet('resnet18', 16)")
+    PSPNet(backbone='resnet18', width=16, norm='trained')
+    """
+    return parse(text, registry(Segmenter), "segmentation network")

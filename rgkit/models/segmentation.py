@@ -1,0 +1,192 @@
+"""Networks that label pixels: PSPNet and DUC+HDC on torchvision's ResNets, dilated to 1/8."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rgkit._torchvision import import_torchvision
+from rgkit.models.names import DUCHDC, PSPNet, Segmenter, segmenter
+
+import_torchvision()
+from torchvision.models import resnet  # noqa: E402
+from torchvision.models._utils import IntermediateLayerGetter  # noqa: E402
+
+STRIDE = 8  # of what a dilated backbone gives, and so the factor by which DUC upsamples
+BLOCKS: dict[str, tuple[Any, list[int]]] = {
+    "resnet18": (resnet.BasicBlock, [2, 2, 2, 2]),
+    "resnet50": (resnet.Bottleneck, [3, 4, 6, 3]),
+    "resnet101": (resnet.Bottleneck, [3, 4, 23, 3]),
+}
+# Dilation of the blocks of stages 3 and 4, repeated until the stage is full: PSPNet's, and the
+# larger of the two patterns of Wang et al. 2017, which avoids the gaps of equal rates.
+Rates = tuple[tuple[int, ...], tuple[int, ...]]
+PSP_RATES: Rates = (2,), (4,)
+HDC_RATES: Rates = (1, 2, 5, 9), (5, 9, 17)
+
+
+def _backbone(name: str, width: int) -> nn.Module:
+    """One of torchvision's ResNets; its stem and stages are made anew where it is to be narrow."""
+    block, counts = BLOCKS[name]
+    net: Any = resnet.ResNet(block, counts)
+    if width != 64:
+        net.inplanes = width
+        net.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        net.bn1 = nn.BatchNorm2d(width)
+        for stage, count in enumerate(counts):
+            made = net._make_layer(block, width * 2**stage, count, stride=2 if stage else 1)
+            setattr(net, f"layer{stage + 1}", made)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net  # type: ignore[no-any-return]
+
+
+def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:
+    """Keep the size of a stage and spread its 3x3 kernels, block by block."""
+    for block, rate in zip(stage.children(), itertools.cycle(rates), strict=False):
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d):
+                conv.stride = (1, 1)
+                if conv.kernel_size == (3, 3):
+                    conv.dilation = conv.padding = (rate, rate)
+
+
+def _conv(inside: int, out: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+
+
+class PyramidPooling(nn.Module):
+    """The pyramid of Zhao et al. 2017: averages over 1, 2x2, 3x3 and 6x6 parts beside the input.
+
+    From [batch, channels, h, w] to [batch, 2 * channels, h, w].
+    """
+
+    def __init__(self, channels: int, parts: tuple[int, ...] = (1, 2, 3, 6)) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(p), _conv(channels, channels // len(parts), 1))
+            for p in parts
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the input and its averages, enlarged to its size."""
+        return torch.cat([x, *(_resize(level(x), x.shape[-2:]) for level in self.levels)], dim=1)
+
+
+def _resize(x: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+class Segmentation(nn.Module):
+    """A dilated backbone, a head on stage 4 and, where there is one, another on stage 3.
+
+    From images [batch, 3, height, width] to logits [batch, classes, height, width]; in training,
+    with an auxiliary head, to a pair of them.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, auxiliary: nn.Module | None) -> None:
+        super().__init__()
+        stages = {"layer3": "3", "layer4": "4"}
+        self.backbone, self.head = IntermediateLayerGetter(backbone, stages), head
+        self.auxiliary = auxiliary
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the logits of every pixel."""
+        features, size = self.backbone(images), images.shape[-2:]
+        logits = self.head(features["4"])
+        # Dense upsampling gives whole blocks of 8x8, of which the last may stand over the rim.
+        whole = logits.shape[-2] >= size[0] and logits.shape[-1] >= size[1]
+        logits = logits[..., : size[0], : size[1]] if whole else _resize(logits, size)
+        if self.training and self.auxiliary is not None:
+            return logits, _resize(self.auxiliary(features["3"]), size)
+        return logits
+
+
+def _psp_head(channels: int, classes: int) -> nn.Sequential:
+    narrow = channels // 4
+    last = [_conv(2 * channels, narrow, 3), nn.Dropout2d(0.1), nn.Conv2d(narrow, classes, 1)]
+    return nn.Sequential(PyramidPooling(channels), *last)
+
+
+def dense_upsampling(channels: int, classes: int, factor: int = STRIDE) -> nn.Sequential:
+    """Return Wang et al.'s DUC: a convolution that predicts each pixel of a block, then a shuffle.
+
+    From [batch, channels, h, w] to [batch, classes, factor * h, factor * w]. Channel
+    ``c * factor**2 + y * factor + x`` of the convolution is class c at (y, x) of its block.
+    """
+    conv = nn.Conv2d(channels, classes * factor**2, 3, padding=1)
+    return nn.Sequential(conv, nn.PixelShuffle(factor))
+
+
+def load_backbone(net: nn.Module, path: str | Path) -> None:
+    """Load weights of torchvision's ResNet, classifier or not, into the backbone of a network.
+
+    Raises ValueError, which names the file, where it holds something else.
+    """
+    state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+    backbone: nn.Module = net.backbone  # type: ignore[assignment]
+    wanted = backbone.state_dict()
+    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    wrong = [n for n in wanted if n not in state or state[n].shape != wanted[n].shape]
+    # Old files lack the counters of batch norm, which decide nothing.
+    wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
+    if wrong or state.keys() - wanted.keys():
+        odd = (wrong or sorted(state.keys() - wanted.keys()))[0]
+        raise ValueError(f"{path} does not hold this backbone's weights: {odd!r} does not fit")
+    backbone.load_state_dict(state, strict=False)
+
+
+def build(
+    name: str | Segmenter,
+    classes: int,
+    *,
+    seed: int = 0,
+    weights: str | Path | None = None,
+) -> Segmentation:
+    """Build a segmentation network with fresh weights, on the CPU in float32.
+
+    Parameters
+    ----------
+    name : ``pspnet(backbone, width, norm)`` or ``duc_hdc(backbone, width, norm)``, see
+        `rgkit.models.names`
+    classes : int
+    seed : the same seed gives the same weights; the global random state is left as it was
+    weights : a file with torchvision's weights for the backbone, loaded over the fresh ones
+
+    Examples
+    --------
+    >>> net = build("pspnet('resnet18', 8)", 3).eval()
+    >>> net(torch.zeros(1, 3, 40, 64)).shape
+    torch.Size([1, 3, 40, 64])
+    """
+    spec = segmenter(name)
+    block = BLOCKS[spec.backbone][0]
+    channels = 8 * spec.width * block.expansion
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = _backbone(spec.backbone, spec.width)
+        if isinstance(spec, PSPNet):
+            rates, head = PSP_RATES, _psp_head(channels, classes)
+            half = channels // 2  # of stage 3
+            small = [_conv(half, half // 4, 3), nn.Dropout2d(0.1), nn.Conv2d(half // 4, classes, 1)]
+            auxiliary = nn.Sequential(*small)
+        else:
+            assert isinstance(spec, DUCHDC)
+            rates, head, auxiliary = HDC_RATES, dense_upsampling(channels, classes), None
+        for stage, own in zip(("layer3", "layer4"), rates, strict=True):
+            _dilate(getattr(backbone, stage), own)
+        net = Segmentation(backbone, head, auxiliary)
+    if spec.norm == "frozen":
+        for module in net.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+    if weights is not None:
+        load_backbone(net, weights)
+    return net
