@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from rgkit.data import DataError
-from rgkit.data.masks import CITY_IDS, LAYOUTS, fit, load
+from rgkit.data.layouts import CITY_IDS, LAYOUTS
+from rgkit.data.masks import fit, load
 from rgkit.iou import VOID
 
 

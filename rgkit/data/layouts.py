@@ -1,0 +1,86 @@
+"""Where the files of segmentation sets lie, and what the numbers in their masks mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rgkit.data import DataError
+
+_CAMVID = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
+_VOC = (
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike "
+    "person plant sheep sofa train monitor"
+)
+_CITIES = (
+    "road sidewalk building wall fence pole light sign vegetation terrain sky person rider car "
+    "truck bus train motorcycle bicycle"
+)
+# Cityscapes' own numbers of the 19 classes that are evaluated, in order; all others are void.
+CITY_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+Pair = tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a set's pairs are, what its masks mean, and how wide it is for its height.
+
+    Attributes
+    ----------
+    pairs : from the folder of all data and "train" or "test" to the files
+    classes : their names, in the order of the labels
+    void : labels that are void besides 255
+    ids : the set's own numbers of the classes, where they are not 0, 1, 2, ...
+    wide : width over height; 0 for pictures of all sizes, which are cut to a square
+    """
+
+    pairs: Callable[[Path, str], list[Pair]]
+    classes: tuple[str, ...]
+    void: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+    wide: float = 0.0
+
+
+def _listed(folder: Path, ask: str) -> list[Path]:
+    found = sorted(path for path in folder.glob(ask) if path.is_file())
+    if not found:
+        raise DataError(f"{folder}/{ask} is not there; copy the data set again")
+    return found
+
+
+def _camvid(folder: Path, split: str) -> list[Pair]:
+    """SegNet's layout: train and trainannot, test and testannot, the same names in both."""
+    images = _listed(folder / "camvid" / split, "*.*")
+    return [(path, folder / "camvid" / f"{split}annot" / f"{path.stem}.png") for path in images]
+
+
+def _voc(folder: Path, split: str) -> list[Pair]:
+    """torchvision's layout; the lists of segmentation name the pictures."""
+    base = folder / "VOCdevkit" / "VOC2012"
+    names = base / "ImageSets" / "Segmentation" / f"{'val' if split == 'test' else split}.txt"
+    if not names.is_file():
+        raise DataError(f"{names} is not there; copy the data set again")
+    every = names.read_text().split()
+    pictures = {path.stem: path for path in (base / "JPEGImages").iterdir()}
+    lost = [name for name in every if name not in pictures]
+    if lost:
+        raise DataError(f"{names.name} names {lost[0]!r}, which is not in {base / 'JPEGImages'}")
+    return [(pictures[n], base / "SegmentationClass" / f"{n}.png") for n in every]
+
+
+def _cities(folder: Path, split: str) -> list[Pair]:
+    """torchvision's layout, fine annotations; val is what is tested on."""
+    part = "val" if split == "test" else split
+    images = _listed(folder / "leftImg8bit" / part, "*/*_leftImg8bit.png")
+    fine = folder / "gtFine" / part
+    names = [path.name.replace("_leftImg8bit", "_gtFine_labelIds") for path in images]
+    return [(p, fine / p.parent.name / n) for p, n in zip(images, names, strict=True)]
+
+
+LAYOUTS = {
+    "camvid": Layout(_camvid, tuple(_CAMVID.split()), void=(11,), wide=4 / 3),
+    "voc2012": Layout(_voc, tuple(_VOC.split())),
+    "cityscapes": Layout(_cities, tuple(_CITIES.split()), ids=CITY_IDS, wide=2.0),
+}
