@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rgkit.config import KINDS, NUMERICS, Classification, ConfigError, from_dict
+from rgkit.config import KINDS, NUMERICS, ConfigError, Trained, from_dict
 from rgkit.store import Record, Store, fingerprint_of
 
 
@@ -62,7 +62,7 @@ def check(text: str) -> Record:
     if not all(isinstance(values, list) for values in epochs.values()):
         raise ValueError("its epochs are not lists of numbers")
     lengths = {len(values) for values in epochs.values()}
-    wanted = config.epochs if isinstance(config, Classification) else None
+    wanted = config.epochs if isinstance(config, Trained) else None
     if status == "finished" and wanted and lengths != {wanted}:
         raise ValueError(f"finished, but with {sorted(lengths)} epochs of {wanted}")
     return Record(

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from rgkit.config import Classification
+from rgkit.config import Trained
 from rgkit.execute import Results
 from rgkit.stats import DELTA_ACCURACY, Difference, difference, pool
 from rgkit.verdicts import UNMEASURED
@@ -166,7 +166,7 @@ def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
     found = {record.key: record for record in results.records}
     for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
         record = found[run["key"]]
-        assert isinstance(record.config, Classification)
+        assert isinstance(record.config, Trained)
         accuracy = np.array(record.epochs["test_accuracy"])
         for target in targets:
             at = np.flatnonzero(accuracy >= target)

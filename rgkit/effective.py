@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from rgkit import weights
-from rgkit.config import Classification
+from rgkit.config import Classification, Trained
 from rgkit.execute import Results
 from rgkit.grid import arm_of
 
@@ -54,7 +54,7 @@ def effective_rates(results: Results) -> pd.DataFrame:
     run with the same other labels, seed and epoch (missing where there is none)
     """
     epochs = results.epochs.copy()
-    configs = {r.key: r.config for r in results.records if isinstance(r.config, Classification)}
+    configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
     means = {k: weights.law(c.weight).moments(c.epochs)[0] for k, c in configs.items()}
     epochs["effective"] = epochs["lr_now"] * epochs["key"].map(means) / epochs["weight_norm"] ** 2
     same = [*(a for a in results.grid.axes if a != "arm"), "epoch"]
@@ -113,7 +113,7 @@ def foretold(results: Results) -> pd.DataFrame:
     from rgkit.models.classification import build  # late: a table of other things needs no torch
 
     table = effective_rates(results).assign(foretold=float("nan"))
-    configs = {r.key: r.config for r in results.records if isinstance(r.config, Classification)}
+    configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
     same = [axis for axis in results.grid.axes if axis != "arm"]
     for _, runs in table.groupby(same, sort=False):
         plain = runs[runs["arm"] == "plain"]

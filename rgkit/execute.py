@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rgkit.config import Classification
+from rgkit.config import Trained
 from rgkit.grid import Grid, in_order
 from rgkit.runner import run_missing
 from rgkit.store import Record, Store
@@ -21,7 +21,8 @@ class Results:
 
     Attributes
     ----------
-    runs : DataFrame, a row a run: labels, key, status, final and best accuracy, seconds, device
+    runs : DataFrame, a row a run: labels, key, status, final and best accuracy (or mean IoU, see
+        `rgkit.setting.Trained`), seconds, device
     epochs : DataFrame, a row an epoch of a run: labels, epoch, every metric; the learning rate at
         the end of the epoch is ``lr_now``
     """
@@ -45,12 +46,10 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
         records.append(record)
         row |= {"key": record.key, "status": record.status, "seconds": record.source["seconds"]}
         row |= {"device": record.source["device"], "diverged_at": record.diverged_at}
-        accuracy = record.epochs.get("test_accuracy", [])
-        if isinstance(record.config, Classification):
-            chance = 10.0  # percent; what a network that was lost predicts, ten classes each
-            finished = record.status == "finished"
-            row["final"] = accuracy[-1] if finished else chance
-            row["best"] = max([chance, *accuracy])
+        if isinstance(record.config, Trained):
+            chance, values = record.config.chance, record.epochs[record.config.measure]
+            row["final"] = values[-1] if record.status == "finished" else chance
+            row["best"] = max([chance, *values])
         rows.append(row)
         # A grid may have an axis of that name; what an epoch trained with is another thing.
         frame = pd.DataFrame(record.epochs).rename(columns={"lr": "lr_now"})

@@ -6,14 +6,14 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rgkit import schedules, weights
-from rgkit.config import Classification, Config, ConfigError
+from rgkit.config import Config, ConfigError, Trained
 from rgkit.spec import nearest, registry
 
 # Arms: what is compared. Each maps a plain config to the changes that make the arm.
-ARMS: dict[str, Callable[[Classification], dict[str, Any]]] = {
+ARMS: dict[str, Callable[[Trained], dict[str, Any]]] = {
     "plain": lambda c: {},
     "RG": lambda c: {"weight": "uniform(0, 1)"},
     "constant 1/2": lambda c: {"weight": "constant(0.5)"},
@@ -35,6 +35,9 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 }
 
 
+T = TypeVar("T", bound=Trained)
+
+
 def protocol_of(name: str) -> dict[str, Any]:
     """Return the settings of a protocol; ConfigError names an unknown one and the nearest right.
 
@@ -46,12 +49,13 @@ def protocol_of(name: str) -> dict[str, Any]:
     return PROTOCOLS[name]
 
 
-def arm_of(arm: str, config: Classification) -> Classification:
+def arm_of(arm: str, config: T) -> T:
     """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
 
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
     Raises ConfigError for what is neither, with the nearest right name.
 
+    >>> from rgkit.config import Classification
     >>> arm_of("uniform(0, 2)", Classification()).weight
     'uniform(0, 2)'
     >>> arm_of("constant 1/2", Classification()).weight
@@ -126,6 +130,7 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     priority; then seed by seed, and within a seed block by block, where a block is all arms of a
     cell: whatever is finished when the time is up can be compared.
 
+    >>> from rgkit.config import Classification
     >>> base, axes = Classification(), {"arm": ["plain", "RG"], "lr": [0.1, 0.2], "seed": [0, 1]}
     >>> found = in_order([Grid(cross(base, axes))])
     >>> [(c.seed, c.lr, c.weight) for c in found[:3]]
@@ -160,6 +165,7 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
     `PROTOCOLS`, whose settings replace those of the base; every other axis is a setting of the
     config, and none that a protocol sets.
 
+    >>> from rgkit.config import Classification
     >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
     >>> len(cells), cells[3].labels, cells[3].config.weight
     (6, {'arm': 'RG', 'seed': 0}, 'uniform(0, 1)')
@@ -175,8 +181,8 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
         config = base.replace(**(settings | own))
         if "arm" in labels:
             _one_curve(labels)
-            if not isinstance(config, Classification):
-                raise ConfigError(f"the axis 'arm' is for classification, not for {base.task}")
+            if not isinstance(config, Trained):
+                raise ConfigError(f"the axis 'arm' is for training, not for {base.task}")
             config = arm_of(labels["arm"], config)
         cells.append(Cell(labels, config, priority))
     return tuple(cells)
@@ -192,6 +198,7 @@ def around(
 
     Every cell is labelled with every axis; one that it does not vary has the value of the base.
 
+    >>> from rgkit.config import Classification
     >>> cells = around(Classification(), {"arm": ["plain"]}, [{"momentum": [0.9]}, {"lr": [0.2]}])
     >>> [tuple(cell.labels.values()) for cell in cells]
     [('plain', 0.9, 0.1), ('plain', 0.5, 0.2)]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from rgkit import weights
-from rgkit.config import Classification
+from rgkit.config import Classification, Trained
 from rgkit.execute import Results
 from rgkit.grid import arm_of
 from rgkit.looks import looks
@@ -26,7 +26,7 @@ def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
     if runs.empty:
         return _stamp(nothing_yet(), results)
     figure, parts = _panels(runs, panels, None, height=4.2)
-    epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Classification))
+    epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Trained))
     for ax, _, frame in parts:
         _draw(ax, frame, epochs)
     parts[0][0].set_ylabel("test accuracy, %")

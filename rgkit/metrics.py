@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.data.augment import Augmenter
 
-METRICS = (
-    "train_loss",  # unweighted, mean over the epoch
-    "train_accuracy",  # percent, of the augmented images as they were trained on
-    "test_loss",
-    "test_accuracy",  # percent
-    "weight_norm",  # of all tensors with two or more axes
-    "lr",  # at the epoch's last step
-    "u_mean",
-    "u_std",
-)
-# After those, where images are held out for validation.
-VALIDATION = ("validation_loss", "validation_accuracy")
+
+def names(measured: Sequence[str], held: bool) -> tuple[str, ...]:
+    """Return the names of what is recorded of an epoch, in order.
+
+    Parameters
+    ----------
+    measured : what a task measures of a split
+    held : whether images are held out for validation
+
+    >>> names(["loss", "accuracy"], held=False)[:4]
+    ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
+    """
+    train = ("train_loss", "train_accuracy")  # unweighted, of the images as they were trained on
+    rest = (
+        "weight_norm",  # of all tensors with two or more axes
+        "lr",  # at the epoch's last step
+        "u_mean",
+        "u_std",
+    )
+    also = [f"validation_{name}" for name in measured] if held else []
+    return (*train, *(f"test_{name}" for name in measured), *rest, *also)
 
 
 @torch.inference_mode()

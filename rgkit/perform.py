@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgkit.checkpoint import Checkpoint
-from rgkit.config import Classification, Config, StepTiming
+from rgkit.config import Config, StepTiming, Trained
 from rgkit.store import Record, Store, commit, fingerprint_of, source
 
 # Yields the part that is done, from that with which it begins up to 1, whenever others may have a
@@ -60,7 +60,7 @@ def performing(
     commit()  # before the run, so that it names the code that ran
     name, earlier = device_name(how.device), dict[str, Any](seconds=0.0, resumed=0)
     extra: dict[str, Any] = {}
-    if isinstance(config, Classification):
+    if isinstance(config, Trained):
         from rgkit.train import Training
 
         training = Training(config, how.device, how.step, place)
@@ -117,6 +117,7 @@ def perform(
 
     `progress` is called with the part of the run that is done, between 0 and 1.
 
+    >>> from rgkit.config import Classification
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> perform(tiny, How("cpu")).status
     'finished'

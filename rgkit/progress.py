@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from rgkit.config import Classification, Config
-from rgkit.data import SIZES
+from rgkit.config import Config, Trained
 from rgkit.store import Record
 
 PAUSE = 60.0  # seconds between two lines while nothing ends
@@ -20,9 +19,9 @@ def cost(config: Config) -> float:
 
     A training step is three passes over the network, a test is one: a run's time is in proportion.
     """
-    if not isinstance(config, Classification):
+    if not isinstance(config, Trained):
         return 1.0
-    measured = SIZES[config.data][1] + config.validation
+    measured = config.sizes()[config.data][1] + config.validation
     return config.epochs * (config.trained_on + measured / 3)
 
 
@@ -62,7 +61,7 @@ class Estimator:
     @staticmethod
     def kind(config: Config) -> Any:
         """Return what runs of one speed have in common."""
-        if isinstance(config, Classification):
+        if isinstance(config, Trained):
             return (config.task, config.model, config.precision, config.data)
         return (config.task, getattr(config, "model", ""))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rgkit import archive
 from rgkit.checkpoint import Checkpoint
-from rgkit.config import Classification, Config
+from rgkit.config import Config, Trained
 from rgkit.perform import How, Performance, perform, performing
 from rgkit.progress import Estimator, Progress
 from rgkit.store import Record, Store
@@ -86,7 +86,8 @@ class Work:
             self.progress.drop(config)
             return
         self.summary.finished.append(config)
-        accuracy = record.epochs.get("test_accuracy") or [float("nan")]
+        measure = config.measure if isinstance(config, Trained) else ""
+        accuracy = record.epochs.get(measure) or [float("nan")]
         spent = f"{record.source['seconds']:.0f} s"
         said = f"{accuracy[-1]:.2f} %" if record.status == "finished" else record.status
         self.progress.end(config, f"{said}, {spent}", whole=record.status == "finished")
@@ -143,6 +144,7 @@ def run_missing(
 
     Examples
     --------
+    >>> from rgkit.config import Classification
     >>> import tempfile
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> summary = run_missing([tiny], Store(tempfile.mkdtemp()), device="cpu", show="")
@@ -162,7 +164,7 @@ def run_missing(
     estimate = Estimator(store, device_name(device))
     work = Work(store, how, out, stop, Progress(todo, estimate, min(jobs, len(todo)), show))
     # What is timed runs alone; what is trained can share the machine.
-    alone = [c for c in todo if not isinstance(c, Classification)]
+    alone = [c for c in todo if not isinstance(c, Trained)]
     shared = [c for c in todo if c not in alone]
     try:
         with turn(where):

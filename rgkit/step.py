@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rgkit.config import STEPS, Classification
-from rgkit.data.augment import Augmenter, Plan
+from rgkit.config import STEPS, Classification, Trained
+from rgkit.data.augment import Augmenter, Masks, Plan
 from rgkit.device import DTYPES
-from rgkit.models.classification import build
 from rgkit.spec import nearest
 
+# From a network, images and labels to the unweighted loss and how many of the images are right.
+Losses = Callable[[nn.Module, Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 
-def make_optimizer(config: Classification, net: nn.Module) -> torch.optim.Optimizer:
+
+def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it."""
     if config.optimizer == "adam":
         betas = (config.momentum, config.beta2)
@@ -33,6 +35,16 @@ def make_optimizer(config: Classification, net: nn.Module) -> torch.optim.Optimi
     )
 
 
+def classify(
+    net: nn.Module, images: Tensor, labels: Tensor, autocast: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of a batch and how many images are right."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+        logits = net(images)
+    loss = cross_entropy(logits.to(images.dtype), labels)
+    return loss, (logits.detach().argmax(1) == labels).sum()
+
+
 def train_epoch(
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -40,6 +52,7 @@ def train_epoch(
     lr: np.ndarray,
     u: np.ndarray,
     autocast: bool = False,
+    losses_of: Losses = classify,
 ) -> tuple[Tensor, Tensor]:
     """Train over the batches, step t at learning rate lr[t] with loss weight u[t].
 
@@ -55,14 +68,12 @@ def train_epoch(
     for (images, labels), lr_t, u_t in zip(batches, lr.tolist(), u.tolist(), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = lr_t
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-            logits = net(images)
-        loss = cross_entropy(logits.to(images.dtype), labels)
+        loss, right = losses_of(net, images, labels, autocast)
         optimizer.zero_grad(set_to_none=True)
         (u_t * loss).backward()  # the method
         optimizer.step()
         losses.append(loss.detach())
-        correct.append((logits.detach().argmax(1) == labels).sum())
+        correct.append(right)
     return torch.stack(losses), torch.stack(correct)
 
 
@@ -88,20 +99,29 @@ class PlainStep:
     name = "plain"
 
     def __init__(
-        self, config: Classification, classes: int, images: Augmenter, labels: Tensor
+        self,
+        config: Trained,
+        net: nn.Module,
+        images: Augmenter,
+        labels: Tensor | Masks,
+        losses_of: Losses = classify,
     ) -> None:
-        dtype = DTYPES[config.precision]
-        net = build(config.model, classes, seed=config.seed).to(labels.device, dtype)
+        net = net.to(images.scale.device, DTYPES[config.precision])
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(config, self.net)
         self.images, self.labels, self.batch = images, labels, config.batch
-        self.autocast = config.precision == "bfloat16"
+        self.autocast, self.losses_of = config.precision == "bfloat16", losses_of
 
     def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
         """Train one epoch, a batch at a time."""
         parts = zip(*(part.split(self.batch) for part in plan), strict=True)
-        batches = ((self.images.batch(*part), self.labels[part[0]]) for part in parts)
-        return train_epoch(self.net, self.optimizer, batches, lr, u, self.autocast)
+        batches = ((self.images.batch(*part), self._labels(*part)) for part in parts)
+        return train_epoch(self.net, self.optimizer, batches, lr, u, self.autocast, self.losses_of)
+
+    def _labels(self, *part: Tensor) -> Tensor:
+        if isinstance(self.labels, Masks):
+            return self.labels.batch(*part)  # cut and mirrored as their images are
+        return self.labels[part[0]]
 
     def state(self) -> dict[str, Any]:
         """Return weights and optimizer."""
@@ -140,5 +160,8 @@ def make_step(
     if kind == "auto":
         kind = "captured" if labels.is_cuda and config.optimizer == "sgd" else "plain"
     if kind == "plain":
-        return PlainStep(config, classes, images, labels)
+        from rgkit.models.classification import build
+
+        net = build(config.model, classes, seed=config.seed)
+        return PlainStep(config, net, images, labels)
     return captured.take(kind, config, classes, images, labels, place)

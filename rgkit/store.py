@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit.config import KINDS, NUMERICS, Config, ConfigError, from_dict
+from rgkit.config import KINDS, NUMERICS, Config, ConfigError, Trained, from_dict
 
 # A run that uses no data set is filed under this fingerprint.
 NO_DATA = "none"
@@ -60,9 +60,7 @@ class Record:
 
 def fingerprint_of(config: Config) -> str:
     """Return the fingerprint of the data that a config trains on, without loading them."""
-    from rgkit.data import FINGERPRINTS
-
-    return FINGERPRINTS[config.data] if hasattr(config, "data") else NO_DATA
+    return config.fingerprint() if isinstance(config, Trained) else NO_DATA
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from rgkit import data as datasets
 from rgkit import schedules, weights
-from rgkit.config import Classification
-from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.device import DTYPES, pick_device, reproducible
-from rgkit.metrics import METRICS, VALIDATION, epoch_totals, evaluate, weight_norm
-from rgkit.step import make_step
+from rgkit.config import Trained
+from rgkit.data.augment import epoch_plan
+from rgkit.device import pick_device, reproducible
+from rgkit.metrics import epoch_totals, names, weight_norm
+from rgkit.tasks import TASKS
 
 
 @dataclass
@@ -34,32 +31,6 @@ class Outcome:
     epochs: dict[str, list[float]] = field(default_factory=dict)
 
 
-Split = tuple[Augmenter, Tensor]
-
-
-@functools.lru_cache(maxsize=2)
-def _on_device(
-    name: str, count: int, held: int, precision: str, where: torch.device
-) -> tuple[Split, Split, Split, int]:
-    """Training, test and validation images on a device, kept there for the next run on them."""
-    found, dtype = datasets.load(name), DTYPES[precision]
-    total = len(found.train_labels)
-    if count + held > total - (count == 0):
-        given = f"images={count}" + (f", validation={held}" if held else "")
-        raise ValueError(f"{given} given; {name} has {total:,} to train on")
-    last = total - held
-    splits: list[Split] = []
-    for images, labels in (
-        (found.train_images[: count or last], found.train_labels[: count or last]),
-        (found.test_images, found.test_labels),
-        (found.train_images[last:], found.train_labels[last:]),
-    ):
-        pixels = torch.from_numpy(images).to(where)
-        side = Augmenter(pixels, found.mean, found.std, found.padding, dtype)
-        splits.append((side, torch.from_numpy(labels).to(where)))
-    return splits[0], splits[1], splits[2], found.classes
-
-
 class Training:
     """One run, an epoch at a time: `advance` gives the device its work, `collect` waits for it.
 
@@ -68,23 +39,22 @@ class Training:
 
     Parameters
     ----------
-    config : Classification
+    config : Trained
     device : str
     step, place : see `rgkit.step.make_step`
     """
 
     def __init__(
-        self, config: Classification, device: str = "auto", step: str = "auto", place: int = 0
+        self, config: Trained, device: str = "auto", step: str = "auto", place: int = 0
     ) -> None:
         where = pick_device(device)
         self.config, self.where, self.outcome = config, where, Outcome()
-        (train_images, train_labels), test, held, classes = _on_device(
-            config.data, config.images, config.validation, config.precision, where
-        )
+        self.task = task = TASKS[config.task]
+        train, test, held, classes = task.splits(config, where)
         # What is measured after each epoch, and under which names.
         self.measured = [test, held] if config.validation else [test]
-        self.metrics = METRICS + VALIDATION if config.validation else METRICS
-        self.padding, self.count = train_images.padding, len(train_labels)
+        self.metrics = names(task.measured, bool(config.validation))
+        self.padding, self.count = train[0].padding, len(train[1])
         self.per_epoch = math.ceil(self.count / config.batch)
         steps = np.arange(self.per_epoch * config.epochs)
         self.lr = config.lr * schedules.schedule(config.schedule).factor(
@@ -94,13 +64,13 @@ class Training:
             steps, steps // self.per_epoch, epochs=config.epochs, seed=config.seed
         )
         self.outcome.epochs = {name: [] for name in self.metrics}
-        self.step = make_step(step, config, classes, train_images, train_labels, place)
+        self.step = task.step(step, config, classes, *train, place)
         self._measured = torch.zeros(0)
 
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
-        return len(self.outcome.epochs[METRICS[0]])
+        return len(self.outcome.epochs["train_loss"])
 
     @property
     def over(self) -> bool:
@@ -122,7 +92,8 @@ class Training:
             autocast = config.precision == "bfloat16"
             totals = [epoch_totals(losses, correct, sizes), weight_norm(self.step.net)[None]]
             for images, labels in self.measured:
-                totals.append(torch.stack(evaluate(self.step.net, images, labels, autocast)))
+                found = self.task.evaluate(self.step.net, images, labels, autocast)
+                totals.append(torch.stack(found))
             self._measured = torch.cat(totals)
 
     def collect(self) -> None:
@@ -134,7 +105,8 @@ class Training:
             self.outcome.diverged_at = self.epoch * self.per_epoch + int(bad)
             return
         lr, u = self.lr[self._now()], self.u[self._now()]
-        test, held = test_and_validation[:2], test_and_validation[2:]
+        count = len(self.task.measured)
+        test, held = test_and_validation[:count], test_and_validation[count:]
         said = (norm, float(lr[-1]), float(u.mean()), float(u.std()))
         for name, value in zip(self.metrics, (loss, accuracy, *test, *said, *held), strict=True):
             self.outcome.epochs[name].append(value)
@@ -152,7 +124,7 @@ class Training:
 
 
 def train(
-    config: Classification,
+    config: Trained,
     device: str = "auto",
     on_epoch: Callable[[int], None] = lambda epoch: None,
     step: str = "auto",
@@ -161,7 +133,7 @@ def train(
 
     Parameters
     ----------
-    config : Classification
+    config : Trained
     device : str
     on_epoch : called with the number of epochs done, for progress
     step : "auto", "plain", "captured" or "compiled", see `rgkit.step.make_step`
@@ -172,6 +144,7 @@ def train(
 
     Examples
     --------
+    >>> from rgkit.config import Classification
     >>> tiny = Classification(data="digits", images=100, model="resnet8(2)", epochs=1)
     >>> outcome = train(tiny, "cpu")
     >>> outcome.status, len(outcome.epochs["test_accuracy"])

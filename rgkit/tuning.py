@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rgkit.config import Classification
+from rgkit.config import Trained
 from rgkit.execute import Results
 from rgkit.grid import Cell, Grid
 
@@ -61,15 +61,18 @@ def scores(tuning: Results, last: int = 0) -> pd.DataFrame:
     that held no images out.
     """
     runs = tuning.runs.copy()
-    runs["score"] = 10.0  # chance, of ten classes
-    runs.loc[runs["status"] == "missing", "score"] = float("nan")
+    runs["score"] = float("nan")
     for record in tuning.records:
-        if "validation_accuracy" not in record.epochs:
+        assert isinstance(record.config, Trained)
+        held = record.config.measure.replace("test_", "validation_")
+        if held not in record.epochs:
             raise ValueError(f"run {record.key} has no validation images; give validation=True")
+        score = record.config.chance
         if record.status == "finished":
-            every = record.epochs["validation_accuracy"]
+            every = record.epochs[held]
             values = every[-(last or max(1, round(PART * len(every)))) :]
-            runs.loc[runs["key"] == record.key, "score"] = sum(values) / len(values)
+            score = sum(values) / len(values)
+        runs.loc[runs["key"] == record.key, "score"] = score
     return runs
 
 
@@ -126,7 +129,7 @@ def at_best(
         names = place if isinstance(place, tuple) else (place,)
         labels: dict[str, Any] = dict(zip(groups, names, strict=True)) | {axis: best}
         like = next(c for c in tuning.grid if labels.items() <= dict(c.labels).items())
-        assert isinstance(like.config, Classification)
+        assert isinstance(like.config, Trained)
         for seed in seeds:
             config = like.config.replace(seed=seed, validation=0)
             cells.append(Cell(labels | {"seed": seed}, config, priority))

@@ -78,7 +78,7 @@ def test_every_setting_enters_the_key(monkeypatch):
     assert len(keys | {base.key("x")}) == len(other) + 1
     adam = base.replace(optimizer="adam")
     assert adam.replace(beta2=0.9).key("x") != adam.key("x")
-    monkeypatch.setattr("rgkit.config.NUMERICS", 99)
+    monkeypatch.setattr("rgkit.setting.NUMERICS", 99)
     assert base.key("x") not in keys | {Classification().replace(seed=1).key("x")}
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rgkit.data import DataError
-from rgkit.data.layouts import CITY_IDS, LAYOUTS
+from rgkit.data.layouts import CITY_IDS, FINGERPRINTS, LAYOUTS, fingerprint
 from rgkit.data.masks import fit, load
 from rgkit.iou import VOID
 
@@ -39,13 +39,13 @@ def camvid(tmp_path, monkeypatch):
 
 
 def test_camvid_in_segnets_layout(camvid):
-    found = load("camvid", 24)
+    found = load("camvid-png", 24)
     assert found.train_images.shape == (3, 3, 24, 32)  # four thirds as wide
     assert found.train_masks.shape == (3, 24, 32)
     assert found.test_images.shape == (2, 3, 24, 32)
     assert set(np.unique(found.train_masks)) == {*range(11), VOID}  # 11 is void
     assert len(found.classes) == 11
-    assert load("camvid", 24, 4).train_masks.shape == (3, 32, 40)
+    assert load("camvid-png", 24, 4).train_masks.shape == (3, 32, 40)
 
 
 def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
@@ -100,17 +100,17 @@ def test_scenes_are_embedded():
 
 
 def test_the_order_and_the_fingerprint_are_those_of_the_pixels(camvid):
-    before = load("camvid", 16)
+    before = load("camvid-png", 16)
     for split in ("train", "trainannot"):
         folder = camvid / "camvid" / split
         for old, new in (("0", "z"), ("2", "0")):
             (folder / f"{old}.png").rename(folder / f"{new}.png")
-    after = load("camvid", 17)  # another size, so that nothing is from a cache
+    after = load("camvid-png", 17)  # another size, so that nothing is from a cache
     assert after.fingerprint == before.fingerprint
-    again = load("camvid", 18)
+    again = load("camvid-png", 18)
     assert again.train_masks.shape[0] == 3
     save(camvid / "camvid" / "train" / "0.png", picture(77))
-    assert load("camvid", 19).fingerprint != before.fingerprint
+    assert load("camvid-png", 19).fingerprint != before.fingerprint
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -141,24 +141,37 @@ def test_files_that_are_not_what_they_should_be_are_named(camvid):
     annot = camvid / "camvid" / "trainannot" / "1.png"
     save(annot, mask_of(0, range(11), 41, 30))
     with pytest.raises(DataError, match=r"1\.png and its mask .*1\.png differ in size: 40x30 and"):
-        load("camvid", 20)
+        load("camvid-png", 20)
     save(annot, mask_of(0, [3, 40]))
     with pytest.raises(DataError, match=r"1\.png has the label 40; this set has 0 to 10"):
-        load("camvid", 21)
+        load("camvid-png", 21)
     save(annot, picture(0))
     with pytest.raises(DataError, match=r"1\.png has the mode RGB; a mask has one number a pixel"):
-        load("camvid", 22)
+        load("camvid-png", 22)
     annot.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"1\.png cannot be read"):
-        load("camvid", 23)
+        load("camvid-png", 23)
     annot.unlink()
     with pytest.raises(DataError, match=r"1\.png is not there; copy the data set again"):
+        load("camvid-png", 24)
+
+
+def test_other_pixels_than_those_that_were_measured_are_refused(camvid):
+    with pytest.raises(DataError, match=r"camvid: the pixels have fingerprint .*data=camvid-png"):
         load("camvid", 24)
+
+
+def test_a_set_without_a_known_fingerprint_is_named_by_its_files(camvid):
+    before = fingerprint("camvid-png")
+    assert len(before) == 16
+    save(camvid / "camvid" / "train" / "0.png", picture(77, 41, 30))
+    assert fingerprint("camvid-png") != before
 
 
 def test_a_set_that_is_not_there_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
     for name, said in (("camvid", "camvid/train"), ("voc2012", "train.txt")):
+        assert fingerprint(name) == FINGERPRINTS.get(name, "absent")
         with pytest.raises(DataError, match=said):
             load(name, 16)
     with pytest.raises(DataError, match="unknown data set 'camvit'; did you mean 'camvid'"):

@@ -11,16 +11,70 @@ from rgkit.streams import stream
 Plan = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-class Augmenter:
-    """Uint8 images on a device, handed out as normalised float batches.
+class Crops:
+    """Uint8 pictures on a device, cut and mirrored by the batch.
 
     Parameters
     ----------
     images : uint8 tensor [N, channels, height, width]
-    mean, std : per channel, of pixels scaled to 0..1
     padding : int
-        Zero pixels on each side, added once and before normalisation, as torchvision's
-        ``RandomCrop(size, padding)`` on the raw image does.
+        How far a crop can move in each direction: so many zero pixels are added on each side, once,
+        as torchvision's ``RandomCrop(size, padding)`` does.
+    margin : bool
+        The images have real pixels there already; nothing is added.
+    """
+
+    def __init__(self, images: torch.Tensor, padding: int, margin: bool = False) -> None:
+        self.padding = padding
+        padded = images if margin else torch.nn.functional.pad(images, [padding] * 4)
+        height, width = (size - 2 * padding for size in padded.shape[-2:])
+        # Channels last: the gather then writes each pixel's channels side by side, which is the
+        # memory format that convolutions want.
+        self.images = padded.permute(0, 2, 3, 1).contiguous()
+        self.rows = torch.arange(height, device=images.device)
+        self.cols = torch.arange(width, device=images.device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def cut(
+        self, index: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, mirror: torch.Tensor
+    ) -> torch.Tensor:
+        """Return pictures `index` cropped at (dy, dx), mirrored where asked.
+
+        Parameters
+        ----------
+        index, dy, dx : int64 [batch]
+            ``dy = dx = padding`` is the picture itself.
+        mirror : bool [batch]
+
+        Returns
+        -------
+        uint8 [batch, height, width, channels]
+        """
+        rows = dy[:, None] + self.rows
+        cols = torch.where(mirror[:, None], len(self.cols) - 1 - self.cols, self.cols) + dx[:, None]
+        return self.images[index[:, None, None], rows[:, :, None], cols[:, None, :]]
+
+    def batch(self, *plan: torch.Tensor) -> torch.Tensor:
+        """Return the pictures that a part of an `epoch_plan` asks for; see `cut`."""
+        raise NotImplementedError
+
+    def plain(self, index: torch.Tensor) -> torch.Tensor:
+        """Return pictures `index` as they are."""
+        middle = torch.full_like(index, self.padding)
+        return self.batch(index, middle, middle, torch.zeros_like(index, dtype=torch.bool))
+
+
+class Augmenter(Crops):
+    """Images, handed out as normalised float batches [batch, channels, height, width].
+
+    Their memory is channels-last. Padding is zero before the normalisation.
+
+    Parameters
+    ----------
+    images, padding, margin : see `Crops`
+    mean, std : per channel, of pixels scaled to 0..1
     """
 
     def __init__(
@@ -30,41 +84,28 @@ class Augmenter:
         std: tuple[float, ...],
         padding: int,
         dtype: torch.dtype = torch.float32,
+        margin: bool = False,
     ) -> None:
-        self.padding, self.size = padding, images.shape[-1]
-        padded = torch.nn.functional.pad(images, [padding] * 4)
-        # Channels last: the gather then writes each pixel's channels side by side, which is the
-        # memory format that convolutions want.
-        self.images = padded.permute(0, 2, 3, 1).contiguous()
+        super().__init__(images, padding, margin)
         scale = torch.tensor(std, dtype=dtype) * 255
         self.shift = (torch.tensor(mean, dtype=dtype) * 255 / scale).to(images.device)
         self.scale = (1 / scale).to(images.device)
-        self.pixels = torch.arange(self.size, device=images.device)
 
-    def batch(
-        self, index: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, mirror: torch.Tensor
-    ) -> torch.Tensor:
-        """Return images `index` cropped at (dy, dx) of the padded image, mirrored where asked.
-
-        Parameters
-        ----------
-        index, dy, dx : int64 [batch]
-            ``dy = dx = padding`` is the image itself.
-        mirror : bool [batch]
-
-        Returns
-        -------
-        float [batch, channels, size, size] in channels-last memory
-        """
-        rows = dy[:, None] + self.pixels
-        cols = torch.where(mirror[:, None], self.size - 1 - self.pixels, self.pixels) + dx[:, None]
-        crops = self.images[index[:, None, None], rows[:, :, None], cols[:, None, :]]
+    def batch(self, *plan: torch.Tensor) -> torch.Tensor:
+        """Return images cropped and mirrored, normalised."""
+        crops = self.cut(*plan)
         return (crops.to(self.scale.dtype) * self.scale - self.shift).permute(0, 3, 1, 2)
 
-    def plain(self, index: torch.Tensor) -> torch.Tensor:
-        """Return images `index` as they are, normalised."""
-        middle = torch.full_like(index, self.padding)
-        return self.batch(index, middle, middle, torch.zeros_like(index, dtype=torch.bool))
+
+class Masks(Crops):
+    """Masks uint8 [N, height, width], handed out as int64 batches of the same shape."""
+
+    def __init__(self, masks: torch.Tensor, padding: int) -> None:
+        super().__init__(masks[:, None], padding, margin=True)
+
+    def batch(self, *plan: torch.Tensor) -> torch.Tensor:
+        """Return masks cropped and mirrored as their pictures are."""
+        return self.cut(*plan)[..., 0].long()
 
 
 def epoch_plan(
@@ -79,9 +120,9 @@ def epoch_plan(
     draws = stream(seed, "augment", epoch)
     offsets = draws.integers(0, 2 * padding + 1, size=(2, count))
     mirror = draws.integers(0, 2, size=count).astype(bool)
-    if augment == "none":
+    if "crop" not in augment:
         offsets = np.full_like(offsets, padding)
-    if augment != "crop+flip":
+    if "flip" not in augment:
         mirror = np.zeros_like(mirror)
     parts = (order, offsets[0], offsets[1], mirror)
     on_device = [torch.from_numpy(np.ascontiguousarray(p)).to(device) for p in parts]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rgkit.data import Bytes, DataError, root
-from rgkit.data.layouts import LAYOUTS, Layout, Pair
+from rgkit.data.layouts import FINGERPRINTS, LAYOUTS, Layout, Pair
 from rgkit.iou import VOID
 from rgkit.spec import nearest
 
@@ -149,13 +149,17 @@ def _load(name: str, size: int, margin: int, folder: Path) -> MaskSet:
         for split in ("train", "test")
     )
     fingerprint = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
+    if fingerprint != FINGERPRINTS.get(name, fingerprint):
+        raise DataError(
+            f"{name}: the pixels have fingerprint {fingerprint}, those that were measured "
+            f"{FINGERPRINTS[name]}; to train on these, say data={name}-png"
+        )
     return MaskSet(name, *train, *test, layout.classes, margin, fingerprint)
 
 
 @functools.lru_cache(maxsize=2)
 def _scenes(size: int, margin: int) -> MaskSet:
     """Embedded scenes; their fingerprint names the scenes, whatever the size."""
-    from rgkit.data import FINGERPRINTS
     from rgkit.data.scenes import CLASSES, scenes
 
     side = size + 2 * margin

@@ -1,0 +1,116 @@
+"""The tasks: what a run trains on, how a step takes its loss, and what is measured of a split."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rgkit import data as datasets
+from rgkit.config import Classification, Segmentation
+from rgkit.data.augment import Augmenter, Masks
+from rgkit.device import DTYPES
+from rgkit.metrics import evaluate
+from rgkit.pixels import evaluate_pixels, label_pixels
+from rgkit.step import PlainStep, Stepper, make_step
+
+Split = tuple[Augmenter, Any]  # and labels [N], or masks
+Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
+
+
+@dataclass(frozen=True)
+class Task:
+    """What tells one kind of training from another.
+
+    Attributes
+    ----------
+    measured : names of what `evaluate` returns
+    splits : from a config and a device to the data
+    step : like `rgkit.step.make_step`
+    evaluate : from a network, a split and whether to autocast to float64 tensors of shape []
+    """
+
+    measured: tuple[str, ...]
+    splits: Callable[[Any, torch.device], Splits]
+    step: Callable[..., Stepper]
+    evaluate: Callable[[nn.Module, Augmenter, Any, bool], tuple[Tensor, ...]]
+
+
+def _parts(data: str, count: int, held: int, total: int) -> tuple[slice, slice]:
+    """Which of the training images are trained on, and which are held out: the last."""
+    if count + held > total - (count == 0):
+        given = f"images={count}" + (f", validation={held}" if held else "")
+        raise ValueError(f"{given} given; {data} has {total:,} to train on")
+    return slice(0, count or total - held), slice(total - held, total)
+
+
+@functools.lru_cache(maxsize=2)
+def _classified(name: str, count: int, held: int, precision: str, where: torch.device) -> Splits:
+    """Images and labels on a device, kept there for the next run on them."""
+    found, dtype = datasets.load(name), DTYPES[precision]
+    trained, last = _parts(name, count, held, len(found.train_labels))
+    splits: list[Split] = []
+    for images, labels in (
+        (found.train_images[trained], found.train_labels[trained]),
+        (found.test_images, found.test_labels),
+        (found.train_images[last], found.train_labels[last]),
+    ):
+        pixels = torch.from_numpy(images).to(where)
+        side = Augmenter(pixels, found.mean, found.std, found.padding, dtype)
+        splits.append((side, torch.from_numpy(labels).to(where)))
+    return splits[0], splits[1], splits[2], found.classes
+
+
+@functools.lru_cache(maxsize=2)
+def _masked(
+    name: str, size: int, margin: int, count: int, held: int, precision: str, where: torch.device
+) -> Splits:
+    """Images and masks on a device, kept there for the next run on them."""
+    from rgkit.data import masks
+
+    found, dtype = masks.load(name, size, margin), DTYPES[precision]
+    trained, last = _parts(name, count, held, len(found.train_masks))
+    splits: list[Split] = []
+    for images, labels in (
+        (found.train_images[trained], found.train_masks[trained]),
+        (found.test_images, found.test_masks),
+        (found.train_images[last], found.train_masks[last]),
+    ):
+        pixels = torch.from_numpy(images).to(where)
+        side = Augmenter(pixels, found.mean, found.std, margin, dtype, margin=True)
+        splits.append((side, Masks(torch.from_numpy(labels).to(where), margin)))
+    return splits[0], splits[1], splits[2], len(found.classes)
+
+
+def _images(config: Classification, where: torch.device) -> Splits:
+    return _classified(config.data, config.images, config.validation, config.precision, where)
+
+
+def _pictures(config: Segmentation, where: torch.device) -> Splits:
+    margin = config.size // 8 if "crop" in config.augment else 0  # how far a crop can move
+    count, held = config.images, config.validation
+    return _masked(config.data, config.size, margin, count, held, config.precision, where)
+
+
+def _pixel_step(
+    kind: str, config: Segmentation, classes: int, images: Augmenter, masks: Masks, place: int = 0
+) -> Stepper:
+    """Return the plain step: the captured one is for classification."""
+    if kind not in ("auto", "plain"):
+        raise ValueError(f"step={kind!r} given with segmentation; use 'plain'")
+    from rgkit.models.segmentation import build
+
+    net = build(config.model, classes, seed=config.seed)
+    return PlainStep(config, net, images, masks, label_pixels)
+
+
+TASKS = {
+    "classification": Task(("loss", "accuracy"), _images, make_step, evaluate),
+    "segmentation": Task(
+        ("loss", "accuracy", "miou", "miou_of_images"), _pictures, _pixel_step, evaluate_pixels
+    ),
+}
