@@ -107,7 +107,8 @@ def foretold(results: Results) -> pd.DataFrame:
     Returns
     -------
     The table with one more column, ``foretold``: what ``relative`` is by `grown`. It is missing
-    where there is no plain run with the same other labels and seed that is at least as long.
+    where there is no plain run with the same other labels and seed that is at least as long, and
+    for an arm that forgets at another pace than plain training or whose law changes with time.
     """
     from rgkit.metrics import weight_norm
     from rgkit.models.classification import build  # late: a table of other things needs no torch
@@ -121,11 +122,18 @@ def foretold(results: Results) -> pd.DataFrame:
             if len(plain) < len(own):
                 continue
             config, first = configs[str(key)], configs[str(plain["key"].iloc[0])]
-            m1, m2 = weights.law(config.weight).moments(config.epochs)
-            rate, norms = config.lr / first.lr, plain["weight_norm"].to_numpy()[: len(own)]
-            decay = 4 * config.weight_decay * config.steps / config.epochs / (1 - config.momentum)
+            law, shown = weights.law(config.weight), plain.iloc[: len(own)]
+            pace = own["lr_now"].to_numpy() * config.weight_decay
+            alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.weight_decay)
+            steady = law.name == "constant" or (law.chance and law.name != "late")
+            if not (alike and steady):
+                continue
+            (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr
+            norms = shown["weight_norm"].to_numpy()
+            decayed = 4 * pace * config.steps / config.epochs / (1 - config.momentum)
             start = float(weight_norm(build(first.model, seed=first.seed)))
-            gain = rate**2 * m2 * first.batch / config.batch
-            foreseen = grown(norms, start, decay * own["lr_now"].to_numpy(), gain)
+            # Of a smaller batch the noise of a step is larger, and an epoch has more of them.
+            gain = rate**2 * m2 * (first.batch / config.batch) * config.steps / first.steps
+            foreseen = grown(norms, start, decayed, gain)
             table.loc[own.index, "foretold"] = rate * m1 * (norms / foreseen) ** 2
     return table
