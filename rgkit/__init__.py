@@ -10,12 +10,12 @@ from typing import Any
 _HOMES = {
     "change": ["bend", "bends", "gains"],
     "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
-    "config": ["Classification", "StepTiming"],
+    "config": ["Classification", "Segmentation", "StepTiming"],
     "depth": ["gradient_norms"],
     "effective": ["effective_rates", "expected", "foretold"],
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "PROTOCOLS", "Grid"],
-    "profiles": ["classification", "no_runs", "step_timing"],
+    "profiles": ["classification", "no_runs", "segmentation", "step_timing"],
     "report": ["banner", "conclude", "glue", "glue_intervals", "provenance"],
     "stats": [
         "DELTA_ACCURACY",

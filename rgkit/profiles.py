@@ -1,12 +1,14 @@
 """Profiles: how much a notebook measures, from a smoke test to the paper's own setting.
 
-| profile | for | data | networks |
+| profile | for | images are classified | pixels are labelled |
 |---|---|---|---|
-| smoke | CI: does every line run? | embedded digits | a tiny ResNet-8, 2 epochs |
-| quick | a laptop: is the shape there? | CIFAR-10, 20,000 images | ResNet-8, 10 epochs |
-| short | an hour of a GPU | CIFAR-10 | the paper's network, 30 epochs |
-| paper | the paper's own setting | CIFAR-10 | the paper's network, 100 epochs |
+| smoke | CI: does every line run? | digits, tiny ResNet-8 | scenes, tiny PSPNet-18 |
+| quick | a laptop: is the shape there? | 20,000 of CIFAR-10, ResNet-8 | CamVid, narrow PSPNet-18 |
+| short | an hour of a GPU | CIFAR-10, the paper's network | CamVid, PSPNet-50 |
+| paper | the paper's own setting | CIFAR-10, ResNet-34 | VOC 2012, PSPNet-101 |
 | best | reading: the highest of these whose runs are all recorded, or else those of two seeds | | |
+
+`rgkit.sizes` has the numbers.
 """
 
 from __future__ import annotations
@@ -15,29 +17,14 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rgkit import data
-from rgkit.config import Classification, Config, ConfigError, StepTiming
+from rgkit.config import Config, ConfigError, StepTiming
 from rgkit.grid import Cell, Grid, around, cross
+from rgkit.sizes import IMAGES, PICTURES, Sizes
 from rgkit.spec import nearest
 from rgkit.store import Store
 
 NAMES = ("smoke", "quick", "short", "paper")
 SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
-SMOKE: dict[str, Any] = {
-    "data": "digits",
-    "images": 256,
-    "model": "resnet8(4)",
-    "epochs": 2,
-    "batch": 32,
-    "augment": "crop",
-}
-QUICK: dict[str, Any] = {"images": 20_000, "model": "resnet8(16)", "epochs": 10}
-# What `quick` becomes where CIFAR-10 is neither recorded nor at hand.
-EMBEDDED: dict[str, Any] = {"data": "digits", "images": 0, "augment": "crop"}
-# Training images that are held out where a setting is to be chosen on them.
-HELD_OUT = {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300}
-SHORT: dict[str, Any] = {"epochs": 30}
-PAPER: dict[str, Any] = {}
 
 
 def check(profile: str) -> str:
@@ -86,7 +73,33 @@ def _pick(
     return "smoke", words, options["smoke"]
 
 
-def classification(
+def classification(profile: str, **options: Any) -> Grid:
+    """Return the grid of a classification notebook; for the options see `trained`.
+
+    Examples
+    --------
+    >>> grid = classification("smoke", momentum=[0.5], arm=["plain", "RG"])
+    >>> len(grid), grid[0].config.data
+    (4, 'digits')
+    >>> tuning = classification("smoke", like=grid, lr=[0.1, 0.2], seed=[7], validation=True)
+    >>> len(tuning), tuning[0].config.validation
+    (2, 128)
+    """
+    return trained(IMAGES, profile, **options)
+
+
+def segmentation(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook whose networks label pixels; for the options see `trained`.
+
+    >>> grid = segmentation("smoke", arm=["plain", "RG"])
+    >>> len(grid), grid[0].config.data, grid[0].config.task
+    (4, 'scenes', 'segmentation')
+    """
+    return trained(PICTURES, profile, **options)
+
+
+def trained(
+    sizes: Sizes,
     profile: str,
     *,
     seeds: int = 0,
@@ -100,10 +113,11 @@ def classification(
     store: Store | None = None,
     **axes: Iterable[Any],
 ) -> Grid:
-    """Return the grid of a classification notebook.
+    """Return the grid of a notebook that trains.
 
     Parameters
     ----------
+    sizes : of the task
     profile : str
         One of smoke, quick, short, paper, or best.
     seeds : int
@@ -112,7 +126,7 @@ def classification(
         Length of every run; 0 means as long as the profile has it.
     priority : int
         `rgkit run --plan` takes grids of a lower number first.
-    base : settings that hold in every profile, see `Classification`
+    base : settings that hold in every profile, see `rgkit.config`
     per_profile : settings that hold in one, on top
     validation : bool
         Hold training images out, for choosing a setting on them.
@@ -123,44 +137,30 @@ def classification(
         One setting after another: for each, `axes` with these in the place of their namesakes.
     axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``; ``seed`` may be
         among them
-
-    Examples
-    --------
-    >>> grid = classification("smoke", momentum=[0.5], arm=["plain", "RG"])
-    >>> len(grid), grid[0].config.data
-    (4, 'digits')
-    >>> tuning = classification("smoke", like=grid, lr=[0.1, 0.2], seed=[7], validation=True)
-    >>> len(tuning), tuning[0].config.validation
-    (2, 128)
     """
     store = store or Store()
-    settings = {"smoke": SMOKE, "quick": QUICK, "short": SHORT, "paper": PAPER}
-
     given = axes.pop("seed", None)
 
     def cells(name: str) -> tuple[Cell, ...]:
         embedded = name == "embedded"
         own = (per_profile or {}).get("quick" if embedded else name, {})
-        changes = settings["quick" if embedded else name] | (base or {}) | own
-        changes |= EMBEDDED if embedded else {}
-        changes |= {"validation": HELD_OUT[name]} if validation else {}
+        changes = sizes.profiles["quick" if embedded else name] | (base or {}) | own
+        changes |= sizes.embedded if embedded else {}
+        changes |= {"validation": sizes.held[name]} if validation else {}
         changes |= {"epochs": epochs} if epochs else {}
         repeats = given or range(seeds or SEEDS["quick" if embedded else name])
-        plain, crossed = Classification().replace(**changes), {**axes, "seed": repeats}
+        plain, crossed = sizes.plain.replace(**changes), {**axes, "seed": repeats}
         return around(plain, crossed, vary, priority) if vary else cross(plain, crossed, priority)
 
     names = (*dict.fromkeys([*axes, *itertools.chain(*vary)]), "seed")
     if like is not None:
-        here = like.profile != "quick" or data.available("cifar10")
+        here = like.profile != "quick" or sizes.here()
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
-    options = {name: cells(name) for name in settings}
+    options = {name: cells(name) for name in sizes.profiles}
     name, note, chosen = _pick(options, profile, store)
-    if name == "quick" and not _recorded(chosen, store) and not data.available("cifar10"):
+    if name == "quick" and not _recorded(chosen, store) and not sizes.here():
         chosen, name = cells("embedded"), "embedded"
-        note = (
-            "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10) "
-            "and not all of these runs are recorded"
-        )
+        note = f"{sizes.missing} and not all of these runs are recorded"
     return Grid(chosen, name, note, names)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 mpl.use("agg")
 
-from rgkit import plots, profiles, rate_plots
+from rgkit import plots, profiles, rate_plots, sizes
 from rgkit.compare import against
 from rgkit.config import Classification
 from rgkit.execute import collect, run
@@ -143,7 +143,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert (main.profile, main[0].config.images) == ("embedded", 0)
     held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
     assert held[0].config.data == "digits"
-    assert held[0].config.validation == profiles.HELD_OUT["embedded"]
+    assert held[0].config.validation == sizes.HELD_OUT["embedded"]
     quick = Grid((), "quick")
     assert not profiles.classification("quick", like=quick, arm=["RG"]).train
     monkeypatch.setattr("rgkit.data.available", lambda name: True)

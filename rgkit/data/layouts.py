@@ -102,6 +102,16 @@ LAYOUTS = {
 }
 
 
+def available(name: str) -> bool:
+    """Say whether a set can be loaded here without a network."""
+    if name == "scenes":
+        return True
+    try:
+        return all(path.is_file() for path in LAYOUTS[name].pairs(root(), "train")[0])
+    except (DataError, OSError):
+        return False
+
+
 def fingerprint(name: str) -> str:
     """Return what names the data of a set without reading their pixels.
 

@@ -1,0 +1,78 @@
+"""How much each task measures in each profile: networks, data and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rgkit import data
+from rgkit.config import Classification, Segmentation, Trained
+from rgkit.data import layouts
+
+SMOKE: dict[str, Any] = {
+    "data": "digits",
+    "images": 256,
+    "model": "resnet8(4)",
+    "epochs": 2,
+    "batch": 32,
+    "augment": "crop",
+}
+QUICK: dict[str, Any] = {"images": 20_000, "model": "resnet8(16)", "epochs": 10}
+# What `quick` becomes where CIFAR-10 is neither recorded nor at hand.
+EMBEDDED: dict[str, Any] = {"data": "digits", "images": 0, "augment": "crop"}
+# Training images that are held out where a setting is to be chosen on them.
+HELD_OUT = {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300}
+SHORT: dict[str, Any] = {"epochs": 30}
+PAPER: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a task measures in each profile.
+
+    Attributes
+    ----------
+    plain : the run whose settings hold unless a profile has others
+    profiles : what each has on top
+    embedded : what `quick` becomes where its data are neither recorded nor at hand
+    held : images held out where a setting is to be chosen on them
+    here : whether the data of `quick` are at hand
+    missing : what a page says where they are not
+    """
+
+    plain: Trained
+    profiles: Mapping[str, dict[str, Any]]
+    embedded: dict[str, Any]
+    held: Mapping[str, int]
+    here: Callable[[], bool]
+    missing: str
+
+
+IMAGES = Sizes(
+    Classification(),
+    {"smoke": SMOKE, "quick": QUICK, "short": SHORT, "paper": PAPER},
+    EMBEDDED,
+    HELD_OUT,
+    lambda: data.available("cifar10"),
+    "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10)",
+)
+PICTURES = Sizes(
+    Segmentation(),
+    {
+        "smoke": {
+            "data": "scenes", "images": 24, "size": 16, "model": "pspnet('resnet18', 4)",
+            "epochs": 2, "batch": 8,
+        },
+        "quick": {
+            "data": "camvid", "size": 96, "model": "pspnet('resnet18', 16)", "epochs": 30,
+            "batch": 8,
+        },
+        "short": {"data": "camvid", "size": 360, "model": "pspnet('resnet50')", "epochs": 60},
+        "paper": {},
+    },
+    {"data": "scenes", "size": 32},
+    {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
+    lambda: layouts.available("camvid"),
+    "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
+)  # fmt: skip
