@@ -87,14 +87,18 @@ def readme(args: argparse.Namespace) -> int:
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
     from rgkit import data as datasets
-    from rgkit.data import cifar
+    from rgkit.data import cifar, layouts
     from rgkit.spec import nearest
 
     if args.action == "list":
         for name in datasets.NAMES:
             where = "embedded" if name in datasets.EMBEDDED else str(datasets.root())
             here = "here" if datasets.available(name) else "not here"
-            print(f"{name:<10}{datasets.FINGERPRINTS[name]:<18}{here:<10}{where}")
+            print(f"{name:<12}{datasets.FINGERPRINTS[name]:<18}{here:<10}{where}")
+        for name in layouts.LAYOUTS:
+            here = "here" if layouts.available(name) else "not here"
+            mark = layouts.FINGERPRINTS.get(name, "by its files")
+            print(f"{name:<12}{mark:<18}{here:<10}{datasets.root()} (with masks)")
         return 0
     if args.name != "cifar10":
         hint = nearest(str(args.name), ["cifar10"])

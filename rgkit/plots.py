@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rgkit.config import Trained
 from rgkit.execute import Results
 from rgkit.looks import COLORS, MARKERS, looks, use_style
 
@@ -78,6 +79,13 @@ def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
             ax.set_xlabel(x)
 
 
+def measured(results: Results) -> tuple[str, str]:
+    """Return the metric by which runs of this task are judged, and its words for an axis."""
+    first = results.grid.cells[0].config if results.grid.cells else None
+    name = first.measure if isinstance(first, Trained) else Trained.measure
+    return name, {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}[name]
+
+
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
     """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
     for arm, look in looks(_arms(frame)).items():
@@ -90,14 +98,15 @@ def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> 
 
 
 def accuracy_curves(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
-    """Draw test accuracy against epochs, a panel per value of an axis or of several together.
+    """Draw what runs are judged by against epochs, a panel per value of an axis or of several.
 
     Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
     """
     figure, parts = _panels(results.epochs, panels, rows, height=3.0)
+    value, words = measured(results)
     for ax, _, frame in parts:
-        draw_curves(ax, frame)
-    _label_edges(figure, parts, "epoch", "test accuracy, %")
+        draw_curves(ax, frame, value)
+    _label_edges(figure, parts, "epoch", words)
     parts[-1][0].legend(loc="lower right", fontsize=8)
     return _stamp(figure, results)
 
@@ -116,7 +125,7 @@ def final_accuracy(results: Results, panels: str | list[str], rows: str | None =
         short = [arm.replace(", ", ",\n").replace("constant ", "constant\n") for arm in arms]
         ax.set_xticks(range(len(arms)), short, fontsize=8)
         ax.set_xlim(-0.6, len(arms) - 0.4)
-    _label_edges(figure, parts, "", "test accuracy, %")
+    _label_edges(figure, parts, "", measured(results)[1])
     return _stamp(figure, results)
 
 
@@ -169,7 +178,7 @@ def differences(
     low = min(-2 * delta, *(max(row["low"], -edge) for _, _, row in rows))
     high = max(2 * delta, *(min(row["high"], edge) for _, _, row in rows))
     ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
-    ax.set_xlabel(f"difference of final test accuracy, {unit}")
+    ax.set_xlabel(f"difference of final {measured(results)[1].removesuffix(', %')}, {unit}")
     ax.legend(loc="best", fontsize=8)
     ax.grid(axis="y", visible=False)
     return _stamp(figure, results)

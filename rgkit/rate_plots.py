@@ -22,6 +22,7 @@ from rgkit.plots import (
     _stamp,
     _title,
     draw_curves,
+    measured,
     nothing_yet,
 )
 from rgkit.stats import difference
@@ -66,7 +67,8 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
         ax.xaxis.set_major_locator(FixedLocator(rates))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    what = "validation accuracy, %" if value == "score" else "test accuracy, %"
+    what = measured(tuning)[1]
+    what = f"validation {what.removeprefix('test ')}" if value == "score" else what
     _label_edges(figure, parts, "learning rate at the start", what)
     parts[-1][0].legend(fontsize=8)
     return _stamp(figure, tuning)

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgkit.config import Segmentation, Trained
 from rgkit.grid import Grid
 from rgkit.spec import nearest
 from rgkit.verdicts import UNMEASURED, VERDICTS
@@ -29,7 +30,7 @@ PROFILE_WORDS = {
     "smoke": "A smoke test on embedded data: it shows that every line runs. "
     "None of the numbers on this page is a result.",
     "quick": "Profile quick: a small network, few epochs.",
-    "embedded": "Profile quick, but on embedded data: nothing here was measured on CIFAR-10.",
+    "embedded": "Profile quick, but on embedded data: nothing here was measured on real ones.",
     "short": "Profile short: the paper's network and data, fewer epochs.",
     "paper": "Profile paper: the paper's own setting, as far as it is not changed below.",
     "simulation": "Simulated in this notebook; nothing is trained.",
@@ -39,7 +40,7 @@ PROFILE_WORDS = {
 # A verdict speaks of the setting that was measured; below the paper's own, the box says so.
 LIMITS = {
     "quick": " in this small setting (profile quick): a direction, not the paper's scale",
-    "embedded": " on embedded digits, not on the paper's data",
+    "embedded": " on embedded data, not on the paper's",
     "audit": " by the paper's own printed numbers, before any measurement",
     "short": " in fewer epochs than the paper's (profile short)",
 }
@@ -118,12 +119,13 @@ def describe(grid: Grid) -> str:
         }
         crossed = " × ".join(f"{axis} {{{', '.join(v)}}}" for axis, v in values.items() if v)
         words.append(f"{len(grid)} runs: {crossed}.")
-        shared = grid[0].config.as_dict()
-        if shared["task"] == "classification":
-            images = f"{shared['images']:,} images of" if shared["images"] else "all of"
+        one = grid[0].config
+        if isinstance(one, Trained):
+            images = f"{one.images:,} images of" if one.images else "all of"
+            size = f" at a height of {one.size}" if isinstance(one, Segmentation) else ""
             words.append(
-                f"{shared['model']} on {images} {shared['data']}, {shared['epochs']} epochs, "
-                f"batch {shared['batch']}, {shared['precision']}."
+                f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
+                f"batch {one.batch}, {one.precision}."
             )
     if grid.note:
         words.append(f"({grid.note})")

@@ -232,7 +232,7 @@ def test_quick_without_cifar_falls_back_on_embedded_data_and_says_so(tmp_path, m
     assert grid[0].config.data == "digits"
     assert grid.profile == "embedded"  # what the scorecard would say of it
     assert "not at hand" in grid.note
-    assert "nothing here was measured on CIFAR-10" in describe(grid)
+    assert "nothing here was measured on real ones" in describe(grid)
 
 
 def test_smoke_is_small_and_leaves_no_records(tmp_path, monkeypatch):
