@@ -148,12 +148,12 @@ def crossing(differences: pd.Series) -> float:
 
 
 def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
-    """Return for each run the first epoch at or above each accuracy, a row a run and target.
+    """Return for each run the first epoch at or above each target, a row a run and target.
 
     Parameters
     ----------
     results : of any grid; runs that are missing have no rows
-    targets : test accuracies in percent
+    targets : test accuracies in percent, or mean IoU where runs are judged by that
 
     Returns
     -------
@@ -167,7 +167,7 @@ def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
     for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
         record = found[run["key"]]
         assert isinstance(record.config, Trained)
-        accuracy = np.array(record.epochs["test_accuracy"])
+        accuracy = np.array(record.epochs[record.config.measure])
         for target in targets:
             at = np.flatnonzero(accuracy >= target)
             reached = float(at[0] + 1) if at.size else math.inf
