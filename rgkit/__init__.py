@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "describe": ["banner"],
     "change": ["bend", "bends", "gains"],
     "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
     "config": ["Classification", "Segmentation", "StepTiming"],
@@ -16,7 +17,7 @@ _HOMES = {
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "PROTOCOLS", "Grid"],
     "profiles": ["classification", "no_runs", "segmentation", "step_timing"],
-    "report": ["banner", "conclude", "glue", "glue_intervals", "provenance"],
+    "report": ["conclude", "glue", "glue_intervals", "provenance"],
     "stats": [
         "DELTA_ACCURACY",
         "DELTA_COST",

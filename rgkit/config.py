@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -75,6 +76,10 @@ class Segmentation(Trained):
     ----------
     size : int
         Height in pixels of what the network sees; the width follows from the data.
+    weights : str
+        A file of torchvision's weights for the backbone, such as ``resnet101-63fe2227.pth``, or ""
+        for fresh ones. The digits begin the SHA-256 of its content, so the name says what it is;
+        `rgkit.models.segmentation.find_weights` says where it is looked for.
 
     Examples
     --------
@@ -95,11 +100,15 @@ class Segmentation(Trained):
     schedule: str = "poly(0.9, 'step')"
     augment: str = "flip"
     size: int = 224
+    weights: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         whole = isinstance(self.size, int) and self.size >= 8 and self.size % 8 == 0
         require(whole, "size", self.size, "a multiple of 8")
+        named = not self.weights or re.fullmatch(r"\w+-[0-9a-f]{8,64}\.pth", self.weights)
+        wanted = "a file as torchvision names them, such as 'resnet101-63fe2227.pth'"
+        require(bool(named), "weights", self.weights, wanted)
 
     def sizes(self) -> Mapping[str, tuple[int, int]]:
         """Return the data sets by name: images to train on and to test on."""

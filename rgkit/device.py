@@ -64,7 +64,7 @@ def device_name(device: str = "auto") -> str:
 
 @contextlib.contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Same config, same numbers, whatever ran before; what was set before is set again after.
+    """On a CPU the same config gives the same numbers, whatever ran before; all is set back after.
 
     A CPU run uses one thread: the order of additions is then fixed, and two runs of one thread
     each are faster than one run of two.

@@ -65,7 +65,7 @@ def mean_iou(counts: Tensor) -> Tensor:
 
 
 def mean_of_images(counts: Tensor) -> Tensor:
-    """Return the mean of each image's own mean IoU, in percent: what the authors' code reports.
+    """Return the mean of each image's own mean IoU, in percent, as the authors' code has it too.
 
     A class counts in the images where it occurs, so small and rare things weigh otherwise than in
     the measure of the set, and an image without a labelled pixel does not count.

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgkit.config import Segmentation, Trained
 from rgkit.grid import Grid
 from rgkit.spec import nearest
 from rgkit.verdicts import UNMEASURED, VERDICTS
@@ -26,23 +25,12 @@ SOURCE_MIME = "application/vnd.rgkit.provenance+json"
 BOOK = Path(__file__).resolve().parents[1] / "book"
 LEDGERS = (BOOK / "claims.yml", BOOK / "predictions.yml")
 
-PROFILE_WORDS = {
-    "smoke": "A smoke test on embedded data: it shows that every line runs. "
-    "None of the numbers on this page is a result.",
-    "quick": "Profile quick: a small network, few epochs.",
-    "embedded": "Profile quick, but on embedded data: nothing here was measured on real ones.",
-    "short": "Profile short: the paper's network and data, fewer epochs.",
-    "paper": "Profile paper: the paper's own setting, as far as it is not changed below.",
-    "simulation": "Simulated in this notebook; nothing is trained.",
-    "audit": "Computed from the numbers that the papers print; nothing is trained.",
-}
-
 # A verdict speaks of the setting that was measured; below the paper's own, the box says so.
 LIMITS = {
     "quick": " in this small setting (profile quick): a direction, not the paper's scale",
     "embedded": " on embedded data, not on the paper's",
     "audit": " by the paper's own printed numbers, before any measurement",
-    "short": " in fewer epochs than the paper's (profile short)",
+    "short": " in a shorter or smaller setting than the paper's (profile short)",
 }
 
 
@@ -102,46 +90,6 @@ def glue_intervals(**rows: Any) -> None:
         glue(**{f"{name}_low": low, f"{name}_high": high})
 
 
-def describe(grid: Grid) -> str:
-    """Return in words which runs a grid holds and what their numbers are worth.
-
-    >>> from rgkit.profiles import no_runs
-    >>> describe(no_runs("best"))
-    'Simulated in this notebook; nothing is trained.'
-    """
-    words = [PROFILE_WORDS[grid.profile]]
-    if len(grid):
-        values = {
-            axis: list(
-                dict.fromkeys(str(cell.labels[axis]) for cell in grid if axis in cell.labels)
-            )
-            for axis in grid.axes
-        }
-        crossed = " × ".join(f"{axis} {{{', '.join(v)}}}" for axis, v in values.items() if v)
-        words.append(f"{len(grid)} runs: {crossed}.")
-        one = grid[0].config
-        if isinstance(one, Trained):
-            images = f"{one.images:,} images of" if one.images else "all of"
-            size = f" at a height of {one.size}" if isinstance(one, Segmentation) else ""
-            words.append(
-                f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
-                f"batch {one.batch}, {one.precision}."
-            )
-    if grid.note:
-        words.append(f"({grid.note})")
-    return " ".join(words)
-
-
-def banner(grid: Grid) -> None:
-    """Show the words of `describe`, in a box that warns where the numbers are no result."""
-    kind = "warning" if grid.profile in ("smoke", "embedded") else "note"
-    words = html.escape(describe(grid))
-    # The classes are those of Sphinx's own boxes; JupyterLab shows plain paragraphs.
-    title = '<p class="admonition-title">What this page shows</p>'
-    box = f'<div class="admonition {kind}">{title}<p>{words}</p></div>'
-    _display({"text/html": box, "text/plain": describe(grid)})
-
-
 def _plain(interval: tuple[float, float] | None, unit: str) -> str:
     return "—" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}] {unit}"
 
@@ -191,7 +139,8 @@ def conclude(
         "seeds": seeds,
         "unit": unit,
     }
-    says = claims[claim]["says"] if "says" in claims[claim] else claims[claim].get("decide", "")
+    facts = claims[claim]
+    says = facts.get("says") or f"prints numbers: {facts.get('setting', '')}"
     rows = {
         (
             "The theory says" if claims[claim]["paper"] == "predictions" else "The paper said"

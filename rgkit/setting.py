@@ -82,7 +82,7 @@ class Trained(Config):
     Attributes
     ----------
     measure : what a run of this task is judged by, of the metrics of an epoch
-    chance : what it is for a network that was lost, in percent
+    chance : what a run that diverged counts as, in percent
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rgkit import data as datasets
-from rgkit.config import Classification, Segmentation
+from rgkit.config import Classification, ConfigError, Segmentation
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.device import DTYPES
 from rgkit.metrics import evaluate
@@ -80,9 +80,10 @@ def _masked(
         (found.test_images, found.test_masks),
         (found.train_images[last], found.train_masks[last]),
     ):
-        pixels = torch.from_numpy(images).to(where)
-        side = Augmenter(pixels, found.mean, found.std, margin, dtype, margin=True)
-        splits.append((side, Masks(torch.from_numpy(labels).to(where), margin)))
+        pixels, numbers = torch.from_numpy(images).to(where), torch.from_numpy(labels).to(where)
+        real = found.margin > 0
+        side = Augmenter(pixels, found.mean, found.std, margin, dtype, margin=real)
+        splits.append((side, Masks(numbers, margin, real)))
     return splits[0], splits[1], splits[2], len(found.classes)
 
 
@@ -102,9 +103,15 @@ def _pixel_step(
     """Return the plain step: the captured one is for classification."""
     if kind not in ("auto", "plain"):
         raise ValueError(f"step={kind!r} given with segmentation; use 'plain'")
-    from rgkit.models.segmentation import build
+    from rgkit.models.segmentation import build, find_weights
 
-    net = build(config.model, classes, seed=config.seed)
+    if config.network().name == "pspnet" and len(masks) % config.batch == 1:
+        raise ConfigError(
+            f"batch={config.batch} given; the last batch of {len(masks):,} images would be a "
+            "single one, of which PSPNet's norms cannot take a mean"
+        )
+    weights = find_weights(config.weights) if config.weights else None
+    net = build(config.model, classes, seed=config.seed, weights=weights)
     return PlainStep(config, net, images, masks, label_pixels)
 
 

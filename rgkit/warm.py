@@ -26,8 +26,8 @@ from rgkit.kernels import Task, execute, no_cell
 IMPORTS = (
     "papermill", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.pylabtools", "yaml",
     "matplotlib.backends.backend_agg", "contourpy", "pandas.io.formats.html",
-    "rgkit.compare", "rgkit.models.names", "rgkit.profiles", "rgkit.quadratic_plots",
-    "rgkit.rate_plots", "rgkit.report", "rgkit.tuning",
+    "rgkit.compare", "rgkit.describe", "rgkit.models.names", "rgkit.profiles",
+    "rgkit.quadratic_plots", "rgkit.rate_plots", "rgkit.report", "rgkit.tuning",
 )  # fmt: skip
 TRAINING_IMPORTS = (
     "rgkit.train",

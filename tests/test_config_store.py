@@ -8,10 +8,10 @@ import multiprocessing
 import pytest
 
 from rgkit.config import Classification, ConfigError, StepTiming, from_dict
+from rgkit.describe import describe
 from rgkit.execute import collect, run
 from rgkit.grid import ARMS, Grid, cross
 from rgkit.profiles import classification, no_runs, step_timing
-from rgkit.report import describe
 from rgkit.runner import run_missing
 from rgkit.store import Record, Store, StoreError, fingerprint_of, source
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgkit.data import DataError
+from rgkit.data import DataError, layouts
 from rgkit.data.layouts import CITY_IDS, FINGERPRINTS, LAYOUTS, fingerprint
 from rgkit.data.masks import fit, load
 from rgkit.iou import VOID
@@ -30,6 +30,11 @@ def save(path, image):
 @pytest.fixture
 def camvid(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    for name in ("camvid", "camvid-png"):
+        monkeypatch.setitem(layouts.SIZES, name, (3, 2))
+    layouts._listing.cache_clear()
+    (tmp_path / "camvid" / "train").mkdir(parents=True)
+    (tmp_path / "camvid" / "train" / ".DS_Store").write_text("what a file browser leaves behind")
     for split, count in (("train", 3), ("test", 2)):
         for i in range(count):
             save(tmp_path / "camvid" / split / f"{i}.png", picture(10 * count + i))
@@ -45,12 +50,14 @@ def test_camvid_in_segnets_layout(camvid):
     assert found.test_images.shape == (2, 3, 24, 32)
     assert set(np.unique(found.train_masks)) == {*range(11), VOID}  # 11 is void
     assert len(found.classes) == 11
-    assert load("camvid-png", 24, 4).train_masks.shape == (3, 32, 40)
+    wider = load("camvid-png", 24, 4)  # made smaller as a whole: there is nothing beyond its rim
+    assert (wider.train_masks.shape, wider.margin) == ((3, 24, 32), 0)
 
 
 def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
     """The palette of a mask is not looked at; a picture that is too small gets void around it."""
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    monkeypatch.setitem(layouts.SIZES, "voc2012", (2, 1))
     base = tmp_path / "VOCdevkit" / "VOC2012"
     sizes = {"a": (40, 30), "b": (20, 50), "c": (33, 31)}
     for seed, (name, (width, height)) in enumerate(sizes.items()):
@@ -71,6 +78,9 @@ def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
     assert (narrow[0][:, 26:] == VOID).all()
     assert (narrow[0][:, 6:26] != VOID).any()
     assert set(np.unique(found.train_masks)) == {0, 7, 20, VOID}
+    wider = load("voc2012", 32, 4)  # the middle of what is kept is what was cut
+    assert wider.margin == 4
+    np.testing.assert_array_equal(wider.test_masks[:, 4:-4, 4:-4], found.test_masks)
     (lists / "val.txt").write_text("c\nd\n")
     with pytest.raises(DataError, match=r"val\.txt names 'd', which is not in"):
         load("voc2012", 40)
@@ -79,6 +89,7 @@ def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
 def test_cityscapes_in_torchvisions_layout(tmp_path, monkeypatch):
     """Its own numbers become 0 to 18 in the order of the benchmark, all others void."""
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    monkeypatch.setitem(layouts.SIZES, "cityscapes", (1, 1))
     for split in ("train", "val"):
         stem = f"ulm/ulm_000_{split}"
         save(tmp_path / "leftImg8bit" / split / f"{stem}_leftImg8bit.png", picture(1, 64, 32))
@@ -95,7 +106,7 @@ def test_cityscapes_in_torchvisions_layout(tmp_path, monkeypatch):
 
 def test_scenes_are_embedded():
     found = load("scenes", 32, 4)
-    assert found.train_images.shape == (600, 3, 40, 40)
+    assert found.train_images.shape == (600, 3, 32, 32)
     assert set(np.unique(found.train_masks)) == {*range(11), VOID}
 
 
@@ -157,19 +168,25 @@ def test_files_that_are_not_what_they_should_be_are_named(camvid):
 
 
 def test_other_pixels_than_those_that_were_measured_are_refused(camvid):
-    with pytest.raises(DataError, match=r"camvid: the pixels have fingerprint .*data=camvid-png"):
+    with pytest.raises(DataError, match=r"camvid: the pixels have fingerprint .*data='camvid-png'"):
         load("camvid", 24)
 
 
-def test_a_set_without_a_known_fingerprint_is_named_by_its_files(camvid):
+def test_a_set_without_a_known_fingerprint_is_named_by_its_files(camvid, monkeypatch):
     before = fingerprint("camvid-png")
     assert len(before) == 16
-    save(camvid / "camvid" / "train" / "0.png", picture(77, 41, 30))
+    annot = camvid / "camvid" / "testannot" / "0.png"
+    annot.write_bytes(annot.read_bytes() + b"more")
+    layouts._listing.cache_clear()
     assert fingerprint("camvid-png") != before
+    monkeypatch.setitem(layouts.SIZES, "camvid-png", (3, 3))
+    with pytest.raises(DataError, match="3 to train on and 2 to test on are here, the set has 3"):
+        load("camvid-png", 24)
 
 
 def test_a_set_that_is_not_there_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    layouts._listing.cache_clear()
     for name, said in (("camvid", "camvid/train"), ("voc2012", "train.txt")):
         assert fingerprint(name) == FINGERPRINTS.get(name, "absent")
         with pytest.raises(DataError, match=said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from rgkit._torchvision import import_torchvision
 from rgkit.config import Classification, Segmentation, from_dict
-from rgkit.data import masks
+from rgkit.data import DataError, masks
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
 from rgkit.execute import run
 from rgkit.grid import Grid, cross
@@ -22,6 +24,9 @@ from rgkit.pixels import AUXILIARY, evaluate_pixels, label_pixels
 from rgkit.step import make_optimizer, train_epoch
 from rgkit.store import Store, fingerprint_of
 from rgkit.train import Training, train
+
+import_torchvision()
+from torchvision.models import resnet  # noqa: E402
 
 TINY = Segmentation(
     data="scenes", images=24, size=16, model="pspnet('resnet18', 4)", epochs=2, batch=8, lr=0.05,
@@ -36,7 +41,7 @@ def test_pictures_and_masks_are_cut_and_mirrored_alike():
     )
     pictures = labels[:, None].repeat(1, 3, 1, 1) * 20
     look = Augmenter(pictures, (0.0,) * 3, (1 / 255,) * 3, 3, torch.float64, margin=True)
-    cut = Masks(labels, 3)
+    cut = Masks(labels, 3, margin=True)
     plan = epoch_plan(12, seed=1, epoch=0, augment="crop+flip", padding=3, device="cpu")
     assert plan[3].any()
     assert len({*plan[1].tolist()}) > 2
@@ -48,6 +53,16 @@ def test_pictures_and_masks_are_cut_and_mirrored_alike():
         one = labels[index, dy : dy + 14, dx : dx + 20]
         assert torch.equal(found[place], (one.flip(1) if mirror else one).long())
     assert torch.equal(cut.plain(torch.tensor([4]))[0], labels[4, 3:17, 3:23].long())
+
+
+def test_what_is_padded_is_void():
+    cut = Masks(torch.zeros(1, 4, 6, dtype=torch.uint8), 2)
+    still, far = torch.tensor([2]), torch.tensor([0])
+    plan = (torch.tensor([0]), far, still, torch.tensor([False]))
+    found = cut.batch(*plan)[0]
+    assert (found[:2] == VOID).all()
+    assert (found[2:] == 0).all()
+    assert (cut.plain(torch.tensor([0])) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -153,6 +168,25 @@ def test_a_run_learns_and_one_seed_is_one_run(model):
     assert other.epochs["train_loss"] != first.epochs["train_loss"]
 
 
+def test_weights_are_found_by_their_name_and_held_against_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    file = tmp_path / "weights" / "state.pth"
+    given = resnet.resnet18()
+    torch.save(given.state_dict(), file)
+    digits = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    name = f"resnet18-{digits}.pth"
+    file.rename(file.with_name(name))
+    config = TINY.replace(model="pspnet('resnet18')", weights=name)
+    net = Training(config, "cpu").step.net
+    assert torch.equal(net.backbone["conv1"].weight, given.conv1.weight)
+    with pytest.raises(DataError, match=r"resnet18-00000000\.pth is not here \(looked in"):
+        Training(config.replace(weights="resnet18-00000000.pth"), "cpu")
+    file.with_name(name).rename(file.with_name("resnet18-00000000.pth"))
+    with pytest.raises(DataError, match=f"has the SHA-256 {digits}.*, not 00000000"):
+        Training(config.replace(weights="resnet18-00000000.pth"), "cpu")
+
+
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been():
     whole = train(TINY, "cpu")
     half = Training(TINY, "cpu")
@@ -208,6 +242,7 @@ def test_frozen_norms_stay_what_they_are():
         ({"data": "cifar10"}, "data='cifar10' given"),
         ({"model": "resnet34"}, "unknown segmentation network 'resnet34'"),
         ({"augment": "mirror"}, "augment='mirror' given"),
+        ({"weights": "best.pth"}, "weights='best.pth' given; a file as torchvision names them"),
         ({"lr": -1}, "lr=-1 given; a positive number"),
     ],
 )
@@ -218,9 +253,10 @@ def test_a_wrong_setting_is_refused_with_the_right_one(settings, message):
 
 def test_its_key_covers_every_setting_and_is_not_that_of_a_classification():
     names = {f.name for f in dataclasses.fields(Segmentation)}
-    assert names - {f.name for f in dataclasses.fields(Classification)} == {"size"}
-    keys = {TINY.replace(**c).key("x") for c in ({}, {"size": 24}, {"lr": 0.1}, {"images": 25})}
-    assert len(keys) == 4
+    own = names - {f.name for f in dataclasses.fields(Classification)}
+    assert own == {"size", "weights"}
+    changes = {}, {"size": 24}, {"lr": 0.1}, {"images": 25}, {"weights": "resnet18-f37072fd.pth"}
+    assert len({TINY.replace(**change).key("x") for change in changes}) == 5
     assert from_dict(TINY.as_dict()) == TINY
     assert fingerprint_of(TINY.replace(data="camvid")) == "febd9e1e7350596f"
 
@@ -228,6 +264,8 @@ def test_its_key_covers_every_setting_and_is_not_that_of_a_classification():
 def test_the_captured_step_is_refused_and_a_diverged_run_is_said_to_be_one():
     with pytest.raises(ValueError, match="step='captured' given with segmentation; use 'plain'"):
         Training(TINY, "cpu", "captured")
+    with pytest.raises(ValueError, match="batch=23 given; the last batch of 24 images would be a"):
+        Training(TINY.replace(batch=23), "cpu")
     record = perform(TINY.replace(lr=1e9, momentum=0.0, epochs=3), How("cpu"))
     assert record.status == "diverged"
     assert record.diverged_at is not None

@@ -171,6 +171,20 @@ def test_torchvisions_weights_are_loaded_and_others_are_refused(tmp_path):
     torch.save({"other": torch.zeros(1)} | given.state_dict(), file)
     with pytest.raises(ValueError, match="'other' does not fit"):
         load_backbone(net, file)
+    for wrong in (b"nothing", b""):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"resnet18\.pth cannot be read as weights"):
+            load_backbone(net, file)
+    torch.save([1, 2], file)
+    with pytest.raises(ValueError, match=r"resnet18\.pth cannot be read as weights"):
+        load_backbone(net, file)
+
+
+def test_logits_are_not_mixed_in_bfloat16():
+    net = build("pspnet('resnet18', 4)", 5).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = net(torch.randn(2, 3, 32, 32))
+    assert {output.dtype for output in outputs} == {torch.float32}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from rgkit.iou import VOID
 from rgkit.streams import stream
 
 # Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.
@@ -98,9 +99,11 @@ class Augmenter(Crops):
 
 
 class Masks(Crops):
-    """Masks uint8 [N, height, width], handed out as int64 batches of the same shape."""
+    """Masks uint8 [N, height, width], handed out as int64 batches; what is padded is void."""
 
-    def __init__(self, masks: torch.Tensor, padding: int) -> None:
+    def __init__(self, masks: torch.Tensor, padding: int, margin: bool = False) -> None:
+        if not margin:
+            masks = torch.nn.functional.pad(masks, [padding] * 4, value=VOID)
         super().__init__(masks[:, None], padding, margin=True)
 
     def batch(self, *plan: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,20 +47,24 @@ class Layout:
 
 
 # Of the pixels of sets whose records are committed: a run's key is known where the data are not.
-# "camvid" is a copy that was made smaller by WebP; "camvid-png" is whatever else lies there.
+# "camvid" is a copy that was made smaller by WebP, "camvid-png" whatever else lies there;
+# "voc2012-2007" is a copy of the pictures of that year, cut to 224 pixels.
 FINGERPRINTS = {"camvid": "febd9e1e7350596f", "scenes": IMAGES["scenes"]}
+FINGERPRINTS |= {"voc2012-2007": "0fdf597f9c3c651d"}
 # Images to train on and to test on, of the whole sets.
 SIZES = {
     "camvid": (367, 233),
     "camvid-png": (367, 233),
     "voc2012": (1_464, 1_449),
+    "voc2012-2007": (311, 321),
     "cityscapes": (2_975, 500),
+    "scenes": (600, 200),
 }
-SIZES |= {"scenes": (600, 200)}
 
 
 def _listed(folder: Path, ask: str) -> list[Path]:
-    found = sorted(path for path in folder.glob(ask) if path.is_file())
+    files = (path for path in folder.glob(ask) if path.is_file())
+    found = sorted(path for path in files if not path.name.startswith("."))
     if not found:
         raise DataError(f"{folder}/{ask} is not there; copy the data set again")
     return found
@@ -98,6 +103,7 @@ LAYOUTS = {
     "camvid": Layout(_camvid, tuple(_CAMVID.split()), void=(11,), wide=4 / 3),
     "camvid-png": Layout(_camvid, tuple(_CAMVID.split()), void=(11,), wide=4 / 3),
     "voc2012": Layout(_voc, tuple(_VOC.split())),
+    "voc2012-2007": Layout(_voc, tuple(_VOC.split())),
     "cityscapes": Layout(_cities, tuple(_CITIES.split()), ids=CITY_IDS, wide=2.0),
 }
 
@@ -117,16 +123,16 @@ def fingerprint(name: str) -> str:
 
     Where it is not known, it is made of the names and sizes of the files; "absent" without files.
     """
-    if name in FINGERPRINTS:
-        return FINGERPRINTS[name]
+    return FINGERPRINTS.get(name) or _listing(name, root())
+
+
+@functools.lru_cache
+def _listing(name: str, folder: Path) -> str:
+    said = []
     try:
-        files = [
-            p
-            for split in ("train", "test")
-            for pair in LAYOUTS[name].pairs(root(), split)
-            for p in pair
-        ]
-        said = [f"{path.name} {path.stat().st_size}" for path in files]
+        for split in ("train", "test"):
+            files = [path for pair in LAYOUTS[name].pairs(folder, split) for path in pair]
+            said += [f"{split} {path.name} {path.stat().st_size}" for path in files]
     except (DataError, OSError):
         return "absent"
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()[:16]

@@ -2,15 +2,14 @@
 
 A set is read once into two arrays of one size. CamVid and Cityscapes are street scenes and are
 made smaller as a whole; the pictures of VOC differ in size and are cut, or filled with void, around
-their centre, as RG's published code does. `margin` more pixels are kept on each side of what a
-network sees, so that random crops can move.
+their centre, as RG's published code does. Of those, `margin` more pixels can be kept on each side
+of what a network sees, so that random crops can move.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rgkit.data import Bytes, DataError, root
-from rgkit.data.layouts import FINGERPRINTS, LAYOUTS, Layout, Pair
+from rgkit.data.layouts import FINGERPRINTS, LAYOUTS, SIZES, Layout, Pair
 from rgkit.iou import VOID
 from rgkit.spec import nearest
 
@@ -37,6 +36,7 @@ class MaskSet:
     train_masks, test_masks : uint8 [N, height + 2 margin, width + 2 margin], from 0 to classes - 1,
         or 255 for void
     classes : their names
+    margin : how many pixels there are beyond what a network sees
     mean, std : per channel, of pixels scaled to 0..1
     fingerprint : 16 hex digits that name the pixels of the files, whatever their order
     """
@@ -134,38 +134,46 @@ def _split(
     return np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
 
 
-def _sizes(layout: Layout, size: int, margin: int) -> Iterator[int]:
-    """Height and width that are read, of which a network sees `size` by a multiple of 8."""
-    yield size + 2 * margin
-    yield (round(size * layout.wide / 8) * 8 if layout.wide else size) + 2 * margin
+def _others(name: str) -> str:
+    """Name what else the files may be: a set of the same layout."""
+    stem = name.partition("-")[0]
+    others = [other for other in LAYOUTS if other.partition("-")[0] == stem and other != name]
+    again = "copy the data set again"
+    return f"{again}, or name it as what it is: data={others[0]!r}" if others else again
 
 
 @functools.lru_cache(maxsize=2)
 def _load(name: str, size: int, margin: int, folder: Path) -> MaskSet:
     layout, hashes = LAYOUTS[name], list[bytes]()
-    height, width = _sizes(layout, size, margin)
+    # What is made smaller as a whole has nothing beyond its rim.
+    margin = 0 if layout.wide else margin
+    height = size + 2 * margin
+    width = round(size * layout.wide / 8) * 8 if layout.wide else height
     train, test = (
         _split(layout.pairs(folder, split), layout, height, width, hashes)
         for split in ("train", "test")
     )
+    counts, whole = (len(train[1]), len(test[1])), SIZES[name]
+    if counts != whole:
+        have, want = (f"{a:,} to train on and {b:,} to test on" for a, b in (counts, whole))
+        raise DataError(f"{name}: {have} are here, the set has {want}; {_others(name)}")
     fingerprint = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
     if fingerprint != FINGERPRINTS.get(name, fingerprint):
         raise DataError(
             f"{name}: the pixels have fingerprint {fingerprint}, those that were measured "
-            f"{FINGERPRINTS[name]}; to train on these, say data={name}-png"
+            f"{FINGERPRINTS[name]}; {_others(name)}"
         )
     return MaskSet(name, *train, *test, layout.classes, margin, fingerprint)
 
 
 @functools.lru_cache(maxsize=2)
-def _scenes(size: int, margin: int) -> MaskSet:
+def _scenes(size: int) -> MaskSet:
     """Embedded scenes; their fingerprint names the scenes, whatever the size."""
     from rgkit.data.scenes import CLASSES, scenes
 
-    side = size + 2 * margin
-    train, test = scenes(600, side, split="train"), scenes(200, side, split="test")
+    train, test = scenes(600, size, split="train"), scenes(200, size, split="test")
     parts = train.images, train.masks, test.images, test.masks
-    return MaskSet("scenes", *parts, ("background", *CLASSES), margin, FINGERPRINTS["scenes"])
+    return MaskSet("scenes", *parts, ("background", *CLASSES), 0, FINGERPRINTS["scenes"])
 
 
 def load(name: str, size: int, margin: int = 0) -> MaskSet:
@@ -175,7 +183,8 @@ def load(name: str, size: int, margin: int = 0) -> MaskSet:
     ----------
     name : camvid, voc2012, cityscapes, or scenes, which is embedded
     size : height of what a network sees; the width follows from the set
-    margin : real pixels beyond that on each side, for random crops
+    margin : real pixels beyond that on each side, for random crops; only pictures that are cut
+        have them, see `MaskSet.margin`
 
     Raises
     ------
@@ -193,4 +202,4 @@ def load(name: str, size: int, margin: int = 0) -> MaskSet:
         raise DataError(f"unknown data set {name!r}{nearest(name, list(NAMES))}")
     if size < 8 or margin < 0:
         raise DataError(f"size={size}, margin={margin} given; 8 or more, and 0 or more")
-    return _scenes(size, margin) if name == "scenes" else _load(name, size, margin, root())
+    return _scenes(size) if name == "scenes" else _load(name, size, margin, root())

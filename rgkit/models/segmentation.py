@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgkit._torchvision import import_torchvision
+from rgkit.data import DataError, root
 from rgkit.models.names import DUCHDC, PSPNet, Segmenter, segmenter
 
 import_torchvision()
@@ -84,6 +87,11 @@ def _resize(x: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def _wide(logits: Tensor) -> Tensor:
+    """Give up bfloat16 before logits are mixed: neighbours would be rounded to a draw."""
+    return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
 class Segmentation(nn.Module):
     """A dilated backbone, a head on stage 4 and, where there is one, another on stage 3.
 
@@ -103,9 +111,9 @@ class Segmentation(nn.Module):
         logits = self.head(features["4"])
         # Dense upsampling gives whole blocks of 8x8, of which the last may stand over the rim.
         whole = logits.shape[-2] >= size[0] and logits.shape[-1] >= size[1]
-        logits = logits[..., : size[0], : size[1]] if whole else _resize(logits, size)
+        logits = logits[..., : size[0], : size[1]] if whole else _resize(_wide(logits), size)
         if self.training and self.auxiliary is not None:
-            return logits, _resize(self.auxiliary(features["3"]), size)
+            return logits, _resize(_wide(self.auxiliary(features["3"])), size)
         return logits
 
 
@@ -125,12 +133,35 @@ def dense_upsampling(channels: int, classes: int, factor: int = STRIDE) -> nn.Se
     return nn.Sequential(conv, nn.PixelShuffle(factor))
 
 
+def find_weights(name: str) -> Path:
+    """Return the file of weights that a config names, once its content is what its name says.
+
+    It is looked for where torchvision keeps its downloads and under ``weights`` of the data folder.
+    Raises DataError where it is missing or has another content.
+    """
+    places = [Path(torch.hub.get_dir(), "checkpoints"), root() / "weights"]
+    path = next((place / name for place in places if (place / name).is_file()), None)
+    if path is None:
+        looked = " and ".join(map(str, places))
+        raise DataError(f"{name} is not here (looked in {looked}); torchvision downloads it")
+    digits = path.stem.rpartition("-")[2]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(digits):
+        raise DataError(f"{path} has the SHA-256 {found[:16]}…, not {digits}…; download it again")
+    return path
+
+
 def load_backbone(net: nn.Module, path: str | Path) -> None:
     """Load weights of torchvision's ResNet, classifier or not, into the backbone of a network.
 
     Raises ValueError, which names the file, where it holds something else.
     """
-    state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+        state = {str(name): value for name, value in state.items()}
+    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as weights: {str(error)[:80]}") from error
     backbone: nn.Module = net.backbone  # type: ignore[assignment]
     wanted = backbone.state_dict()
     state = {name: value for name, value in state.items() if not name.startswith("fc.")}
