@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
-from rgkit.bench import blocks, page, paper_style, suite
+from rgkit.bench import blocks, page, paper_style, pictures, suite
+from rgkit.data.augment import Augmenter, epoch_plan
 
 TINY = "resnet8(2)"
 
@@ -32,10 +34,6 @@ def test_processes_start_each_round_together():
 
 def test_the_paper_style_loop_and_ours_see_images_that_look_the_same():
     """Both crop, mirror and normalise: the mean of many images agrees."""
-    import torch
-
-    from rgkit.data.augment import Augmenter, epoch_plan
-
     theirs = paper_style._Images(200)
     shown, _ = paper_style.pixels(200)
     look = (paper_style.MEAN, paper_style.STD, paper_style.PADDING)
@@ -59,6 +57,20 @@ def test_blocks_are_interleaved():
     assert found == {"a": [1.0] * 3, "b": [1.0] * 3}
 
 
+def test_both_loops_with_masks_take_their_steps():
+    """On a tiny network: speeds are positive, and what the yardstick reads is what ours cuts."""
+    small = "pspnet('resnet18', 4)"
+    for block in (pictures.paper_style(1, "cpu", small), pictures.ours(1, "cpu", small)):
+        assert block() > 0
+    one, mask = pictures._Pairs(2)[1]
+    images, masks = (torch.from_numpy(part) for part in pictures.pictures(2))
+    look = Augmenter(images, *pictures.IMAGENET, 0).plain(torch.tensor([1]))[0]
+    theirs = [(x, y) for x, y in ((one, mask), (one.flip(-1), mask.flip(-1)))]
+    assert any(
+        torch.allclose(x, look, atol=1e-5) and torch.equal(y, masks[1].long()) for x, y in theirs
+    )
+
+
 def test_a_ratio_is_a_geometric_mean_with_an_interval():
     middle, low, high = suite._bounds(suite._ratio([2.0, 8.0, 4.0], [1.0, 2.0, 1.0]))
     assert low < middle < high
@@ -77,6 +89,8 @@ def measured():
             {"model": TINY, "jobs": 2, **speeds, "ratio_alone": [2.0, 1.9, 2.1],
              "ratio_together": [4.0, 3.9, 4.1], "runs_per_hour": 3.0, "share_of_matrix_rate": 0.5}
         ],
+        "masked": [{"model": "tiny", "paper": [5.0], "alone": [15.0],
+                    "ratio_alone": [3.0, 2.5, 3.5]}],
         "ways": [{"model": TINY, "way": "a process each", "jobs": 2, "images_per_s": [40.0]}],
         "choices": [{"model": TINY, "choice": "<float32>", "images_per_s": [20.0]}],
         "overhead": [{"model": TINY, "pairs": 4, "percent": [0.1, -0.2, 0.4]}],
@@ -94,6 +108,7 @@ def test_the_page_shows_the_newest_measurement_of_each_device(tmp_path, measured
     assert "## Abacus, 4 cores" in text
     assert text.count("## Abacus") == 1
     assert "**4.0×** [3.9, 4.1]" in text
+    assert "15; 5; **3.0×** [2.5, 3.5]" in text
     assert "&lt;float32&gt;" in text
 
 

@@ -119,6 +119,13 @@ def _rest(found: Mapping[str, Any]) -> str:
             what = f"as if it had {many['notebooks']} notebooks: those of today, several times each"
             ratio = many["sequential"] / many["cold"]
             rows.append((what, f"{many['cold']:.1f} s, {ratio:.1f}× faster than papermill"))
+    for row in found.get("masked", []):
+        what = (
+            f"images/s of `{row['model']}` with masks, one run; a loop that reads picture by "
+            "picture, on all cores; their ratio"
+        )
+        speeds = f"{median(row['alone']):,.0f}; {median(row['paper']):,.0f}"
+        rows.append((what, f"{speeds}; {_times(row['ratio_alone'])}"))
     for row in found["loading"]:
         rows.append((f"load {row['records']:,} records of 100 epochs", f"{row['seconds']:.2f} s"))
     return _table(("what", "measured"), rows)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rgkit.bench import blocks
+from rgkit.bench import blocks, pictures
 from rgkit.bench.book import book, loading, say
 from rgkit.bench.paper_style import Block, paper_style
 from rgkit.config import StepTiming
@@ -76,6 +76,20 @@ def throughput(rounds: int, device: str) -> Rows:
         )
         say(f"{model}: {best:.0f} images/s, the paper-style loop {median(found['paper']):.0f}")
     return rows
+
+
+def masked(rounds: int, device: str) -> Rows:
+    """Images per second of a network that labels pixels; see `rgkit.bench.pictures`."""
+    steps = 100 if pick_device(device).type == "cuda" else 8
+    timed = {
+        "paper": pictures.paper_style(steps, device),
+        "alone": pictures.ours(steps, device),
+    }
+    found = blocks.interleaved(timed, rounds)
+    row = {"model": pictures.MODEL, **found}
+    row["ratio_alone"] = _bounds(_ratio(found["alone"], found["paper"]))
+    say(f"{pictures.MODEL}: {median(found['alone']):.0f} images/s")
+    return [row]
 
 
 def ways(rounds: int, device: str) -> Rows:
@@ -158,6 +172,7 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
         "quick": quick,
         "loading": loading(),
         "throughput": throughput(rounds + 1, device),
+        "masked": masked(rounds + 1, device),
         "ways": ways(rounds, device),
         "choices": choices(rounds, device),
         "overhead": overhead(device, 4 if quick else 60),
