@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from rgkit.config import STEPS, Classification, Trained
 from rgkit.data.augment import Augmenter, Masks, Plan
 from rgkit.device import DTYPES
+from rgkit.models.classification import build  # here: who preloads this has torchvision, too
 from rgkit.spec import nearest
 
 # From a network, images and labels to the unweighted loss and how many of the images are right.
@@ -160,8 +161,6 @@ def make_step(
     if kind == "auto":
         kind = "captured" if labels.is_cuda and config.optimizer == "sgd" else "plain"
     if kind == "plain":
-        from rgkit.models.classification import build
-
         net = build(config.model, classes, seed=config.seed)
         return PlainStep(config, net, images, labels)
     return captured.take(kind, config, classes, images, labels, place)
