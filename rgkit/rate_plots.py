@@ -151,7 +151,7 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
                 ax.plot(
                     path.index, path, ls=broken, color="#222222", lw=1, label=f"{arm}, foretold"
                 )
-        ax.set_ylim(0.4, 1.1)
+        ax.set_ylim(0.4, max(1.1, rates["relative"].max() + 0.03))
     _label_edges(figure, parts, "epoch", "effective rate / plain")
     parts[-1][0].legend(fontsize=8, loc="lower right")
     return _stamp(figure, results)
