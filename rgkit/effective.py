@@ -118,11 +118,15 @@ def foretold(results: Results) -> pd.DataFrame:
     same = [axis for axis in results.grid.axes if axis != "arm"]
     for _, runs in table.groupby(same, sort=False):
         plain = runs[runs["arm"] == "plain"]
+        if plain.empty:
+            continue
+        first = configs[str(plain["key"].iloc[0])]
+        start = float(weight_norm(build(first.model, seed=first.seed)))
         for key, own in runs.groupby("key", sort=False):
             if len(plain) < len(own):
                 continue
-            config, first = configs[str(key)], configs[str(plain["key"].iloc[0])]
-            law, shown = weights.law(config.weight), plain.iloc[: len(own)]
+            config, shown = configs[str(key)], plain.iloc[: len(own)]
+            law = weights.law(config.weight)
             pace = own["lr_now"].to_numpy() * config.weight_decay
             alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.weight_decay)
             steady = law.name == "constant" or (law.chance and law.name != "late")
@@ -131,7 +135,6 @@ def foretold(results: Results) -> pd.DataFrame:
             (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr
             norms = shown["weight_norm"].to_numpy()
             decayed = 4 * pace * config.steps / config.epochs / (1 - config.momentum)
-            start = float(weight_norm(build(first.model, seed=first.seed)))
             # Of a smaller batch the noise of a step is larger, and an epoch has more of them.
             gain = rate**2 * m2 * (first.batch / config.batch) * config.steps / first.steps
             foreseen = grown(norms, start, decayed, gain)

@@ -99,11 +99,13 @@ def _cities(folder: Path, split: str) -> list[Pair]:
     return [(p, fine / p.parent.name / n) for p, n in zip(images, names, strict=True)]
 
 
+_STREETS = Layout(_camvid, tuple(_CAMVID.split()), void=(11,), wide=4 / 3)
+_OBJECTS = Layout(_voc, tuple(_VOC.split()))
 LAYOUTS = {
-    "camvid": Layout(_camvid, tuple(_CAMVID.split()), void=(11,), wide=4 / 3),
-    "camvid-png": Layout(_camvid, tuple(_CAMVID.split()), void=(11,), wide=4 / 3),
-    "voc2012": Layout(_voc, tuple(_VOC.split())),
-    "voc2012-2007": Layout(_voc, tuple(_VOC.split())),
+    "camvid": _STREETS,
+    "camvid-png": _STREETS,
+    "voc2012": _OBJECTS,
+    "voc2012-2007": _OBJECTS,
     "cityscapes": Layout(_cities, tuple(_CITIES.split()), ids=CITY_IDS, wide=2.0),
 }
 
