@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from rgkit import schedules, weights
 from rgkit.config import Config, ConfigError, Trained
+from rgkit.models.names import NETWORKS, changed
 from rgkit.spec import nearest, registry
 
 # Arms: what is compared. Each maps a plain config to the changes that make the arm.
@@ -53,6 +54,7 @@ def arm_of(arm: str, config: T) -> T:
     """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
 
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
+    ``gc(...)`` and ``wider(times)`` change the network, see `rgkit.models.names.changed`.
     Raises ConfigError for what is neither, with the nearest right name.
 
     >>> from rgkit.config import Classification
@@ -67,13 +69,15 @@ def arm_of(arm: str, config: T) -> T:
         return config.replace(schedule=f"like({arm.removeprefix('lr ')!r})")
     if arm in ARMS:
         return config.replace(**ARMS[arm](config))
+    if arm.partition("(")[0] in NETWORKS:
+        return config.replace(model=str(changed(arm, config.model)))
     try:
         return config.replace(weight=arm)
     except ValueError:
         laws = registry(weights.Law)
         if arm.partition("(")[0] in laws:
             raise  # a law with arguments that do not fit: its own words say why
-        hint = nearest(str(arm), [*ARMS, *laws])
+        hint = nearest(str(arm), [*ARMS, *laws, *NETWORKS])
         raise ConfigError(f"arm={arm!r} given{hint}") from None
 
 

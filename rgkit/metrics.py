@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.data.augment import Augmenter
+from rgkit.models.calibrated import optimized
 
 
 def names(measured: Sequence[str], held: bool) -> tuple[str, ...]:
@@ -67,7 +68,7 @@ def weight_norm(net: nn.Module) -> Tensor:
     >>> weight_norm(nn.Linear(3, 2)).shape
     torch.Size([])
     """
-    squares = [p.square().sum().double() for p in net.parameters() if p.ndim > 1]
+    squares = [p.square().sum().double() for p in optimized(net) if p.ndim > 1]
     return torch.stack(squares).sum().sqrt()
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from rgkit.config import STEPS, Classification, Trained
 from rgkit.data.augment import Augmenter, Masks, Plan
 from rgkit.device import DTYPES
+from rgkit.models.calibrated import calibrate_after, optimized
 from rgkit.models.classification import build  # here: who preloads this has torchvision, too
 from rgkit.spec import nearest
 
@@ -22,18 +23,22 @@ Losses = Callable[[nn.Module, Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 
 def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it."""
+    parameters = optimized(net)
+    found: torch.optim.Optimizer
     if config.optimizer == "adam":
         betas = (config.momentum, config.beta2)
-        return torch.optim.Adam(
-            net.parameters(), config.lr, betas=betas, weight_decay=config.weight_decay
+        decay = config.weight_decay
+        found = torch.optim.Adam(parameters, config.lr, betas=betas, weight_decay=decay)
+    else:
+        found = torch.optim.SGD(
+            parameters,
+            config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
         )
-    return torch.optim.SGD(
-        net.parameters(),
-        config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.nesterov,
-    )
+    calibrate_after(found, net)
+    return found
 
 
 def classify(
@@ -148,7 +153,8 @@ def make_step(
     ----------
     kind : str
         ``plain``, ``captured``, ``compiled`` (captured after torch.compile), or ``auto``: captured
-        for SGD on a GPU, plain elsewhere; on a CPU a captured step has nothing to save.
+        for SGD on a GPU, plain elsewhere; on a CPU a captured step has nothing to save. GC layers
+        take the plain one.
     classes : int
     images, labels : the training split on its device
     place : int
@@ -158,8 +164,12 @@ def make_step(
         raise ValueError(f"step={kind!r} given{nearest(kind, list(STEPS))}")
     from rgkit import captured
 
+    branched = config.network().name == "gc"
     if kind == "auto":
-        kind = "captured" if labels.is_cuda and config.optimizer == "sgd" else "plain"
+        fast = labels.is_cuda and config.optimizer == "sgd" and not branched
+        kind = "captured" if fast else "plain"
+    if branched and kind != "plain":
+        raise ValueError(f"step={kind!r} given with {config.model}; use 'plain', which updates R")
     if kind == "plain":
         net = build(config.model, classes, seed=config.seed)
         return PlainStep(config, net, images, labels)

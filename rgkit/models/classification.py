@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from rgkit._torchvision import import_torchvision
-from rgkit.models.names import Model, PlainNet, ResNet8, model
+from rgkit.models import residual
+from rgkit.models.calibrated import Calibrated
+from rgkit.models.names import GC, WRN, Model, PlainNet, ResNet8, StagedResNet, model
 
 import_torchvision()
 from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
@@ -129,8 +131,9 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     ----------
     name : str
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
-        ``densenet121``, a small one of the last three, or ``plain_net(depth, width, norm, stem)``;
-        see `rgkit.models.names`.
+        ``densenet121``, a small one of the last three, ``plain_net(depth, width, norm, stem)``,
+        ``staged_resnet(widths, blocks)``, ``wrn(depth, times)``, or one of these in branches,
+        ``gc(...)``; see `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
@@ -153,6 +156,12 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
             return _resnet8(spec.width, classes)
         if isinstance(spec, PlainNet):
             return _plain_net(spec, classes)
+        if isinstance(spec, StagedResNet):
+            return residual.staged(spec.widths, spec.blocks, classes)
+        if isinstance(spec, WRN):
+            return residual.wide(spec.depth, spec.times, classes)
+        if isinstance(spec, GC):
+            return Calibrated(build(spec.base, classes, seed=seed), spec)
         match spec.name:
             case "resnet18":
                 return _resnet([2, 2, 2, 2], classes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from rgkit.spec import Spec, nearest, parse, registry
 
@@ -105,13 +106,121 @@ class DenseNet121(Model):
     name = "densenet121"
 
 
+@dataclass(frozen=True)
+class StagedResNet(Model):
+    """Basic blocks in stages of these widths, the first of which is the stem's, too.
+
+    The default is the ResNet-18 of CSGD's Table 1; ResNet-110 is ``(16, 32, 64), (18, 18, 18)``.
+    """
+
+    name = "staged_resnet"
+    widths: tuple[int, ...] = (16, 16, 32, 64)
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.blocks) or min(*self.widths, *self.blocks, 1) < 1:
+            raise ValueError(f"{self}: as many widths as blocks, each a whole number of 1 or more")
+
+
+@dataclass(frozen=True)
+class WRN(Model):
+    """Zagoruyko and Komodakis 2016: `depth` is 6n + 4, the stages are `times` as wide as 16-32-64.
+
+    CSGD's Table 2 has WRN-40 (8.9 million parameters: 4 times) and WRN-28 (36.5: 10 times).
+    """
+
+    name = "wrn"
+    depth: int = 28
+    times: int = 10
+
+    def __post_init__(self) -> None:
+        if self.depth < 10 or self.depth % 6 != 4 or self.times < 1:
+            raise ValueError(f"{self}: the depth is 10, 16, 22, 28 … and the widening 1 or more")
+
+
+@dataclass(frozen=True)
+class GC(Model):
+    """The network `base` with K branches that share their kernels (Calibrated SGD).
+
+    Parameters
+    ----------
+    branches : K
+    rate : l of Algorithm 1, by which R follows its gradient; 0 leaves R where it began
+    noise : standard deviation of what is added to the kernels at each step, sigma
+    sign : "ascent", as Algorithm 1 has it, or "descent"
+    reading : of equation 2: "chain" is the chain rule, "again" multiplies by R once more
+    join : of the branches before the classifier: "concat" or "mean"
+    base : a network by name; "" only in an arm, which takes the network of its cell
+    """
+
+    name = "gc"
+    branches: int = 4
+    rate: float = 0.1
+    noise: float = 0.0
+    sign: str = "ascent"
+    reading: str = "chain"
+    join: str = "concat"
+    base: str = ""
+
+    def __post_init__(self) -> None:
+        choices = {"sign": ("ascent", "descent"), "reading": ("chain", "again")}
+        for field, known in (choices | {"join": ("concat", "mean")}).items():
+            value = getattr(self, field)
+            if value not in known:
+                raise ValueError(
+                    f"{self}: {field}={value!r} given{nearest(str(value), list(known))}"
+                )
+        if self.branches < 1 or self.rate < 0 or self.noise < 0:
+            raise ValueError(f"{self}: branches of 1 or more, rate and noise of 0 or more")
+
+
+@dataclass(frozen=True)
+class Wider(Spec):
+    """An arm: the cell's network with so many `times` its arithmetic, by its width."""
+
+    name = "wider"
+    times: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.times <= 0:
+            raise ValueError(f"{self}: times={self.times} given; a positive number")
+
+
 def model(text: str | Model) -> Model:
     """Read the name of a network; ValueError names an unknown one and the nearest right one.
 
     >>> model("resnet8(16)")
     ResNet8(width=16)
     """
-    return parse(text, registry(Model), "model")
+    found = parse(text, registry(Model), "model")
+    if isinstance(found, GC):
+        if not found.base:
+            raise ValueError(f"{found}: base='' given; a network by name, such as 'resnet8(16)'")
+        return replace(found, base=str(model(found.base)))
+    return found
+
+
+NETWORKS: dict[str, type[Spec]] = {kind.name: kind for kind in (GC, Wider)}  # arms, by name
+
+
+def changed(arm: str, base: str) -> Model:
+    """Return what an arm makes of a network: GC layers, or a wider one of as much arithmetic.
+
+    >>> str(changed("wider(4)", "resnet8(8)"))
+    'resnet8(16)'
+    >>> changed("gc(2)", "resnet8(8)").base
+    'resnet8(8)'
+    """
+    change, plain = parse(arm, NETWORKS, "arm"), model(base)
+    if isinstance(change, GC):
+        return model(replace(change, base=str(plain)))
+    assert isinstance(change, Wider)
+    more = math.sqrt(change.times)
+    if isinstance(plain, StagedResNet):
+        return replace(plain, widths=tuple(round(width * more) for width in plain.widths))
+    if not isinstance(plain, ResNet8 | PlainNet):
+        raise ValueError(f"arm {arm!r} given with {base}, which has no width to change")
+    return replace(plain, width=round(plain.width * more))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,69 @@
+"""Residual networks by stage widths: those of Calibrated SGD's tables, in CIFAR form."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from rgkit._torchvision import import_torchvision
+
+import_torchvision()
+from torchvision.models import resnet  # noqa: E402
+
+
+def _start(net: nn.Module) -> nn.Module:
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def _stem(width: int) -> nn.Conv2d:
+    return nn.Conv2d(3, width, 3, padding=1, bias=False)
+
+
+def staged(widths: tuple[int, ...], blocks: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a residual network of basic blocks; a stage that widens halves the image first."""
+    inside, layers = widths[0], list[nn.Module]()
+    for out, count in zip(widths, blocks, strict=True):
+        for place in range(count):
+            stride = 2 if place == 0 and out != inside else 1
+            short = None
+            if out != inside:
+                short = nn.Sequential(resnet.conv1x1(inside, out, stride), nn.BatchNorm2d(out))
+            layers.append(resnet.BasicBlock(inside, out, stride, short))
+            inside = out
+    head = [_stem(widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes)]
+    return _start(nn.Sequential(*head, *layers, *tail))
+
+
+class _PreActivated(nn.Module):
+    """The block of a wide residual network: norm and ReLU before each convolution."""
+
+    def __init__(self, inside: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU(inplace=True))
+        self.rest = nn.Sequential(
+            resnet.conv3x3(inside, out, stride),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+            resnet.conv3x3(out, out),
+        )
+        self.short = None if inside == out else resnet.conv1x1(inside, out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        ready = self.first(x)
+        past = x if self.short is None else self.short(ready)
+        total: Tensor = self.rest(ready) + past
+        return total
+
+
+def wide(depth: int, times: int, classes: int) -> nn.Module:
+    """Return WRN-depth-times of Zagoruyko and Komodakis 2016, without dropout."""
+    inside, layers = 16, list[nn.Module]([_stem(16)])
+    for stage, out in enumerate((16 * times, 32 * times, 64 * times)):
+        for place in range((depth - 4) // 6):
+            layers.append(_PreActivated(inside, out, 2 if stage and place == 0 else 1))
+            inside = out
+    tail = [nn.BatchNorm2d(inside), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return _start(nn.Sequential(*layers, *tail, nn.Linear(inside, classes)))
