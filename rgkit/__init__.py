@@ -32,7 +32,7 @@ _HOMES = {
         "runs_needed",
     ],
     "store": ["Record", "Store"],
-    "tuning": ["at_best", "chosen", "crossfit"],
+    "tuning": ["at_best", "chosen", "crossfit", "two_or_more"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

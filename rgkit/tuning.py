@@ -76,6 +76,19 @@ def scores(tuning: Results, last: int = 0) -> pd.DataFrame:
     return runs
 
 
+def two_or_more(seeds: int) -> int:
+    """Return a number of seeds for `crossfit`, 0 for the profile's; ValueError for a single one.
+
+    A notebook asks before it trains.
+
+    >>> two_or_more(0)
+    0
+    """
+    if seeds == 1:
+        raise ValueError("seeds=1 given; the others choose for each, so it takes two or more")
+    return seeds
+
+
 def crossfit(tuning: Results, axis: str = "lr", last: int = 0) -> pd.DataFrame:
     """Return the final test accuracy of every seed at the value that the other seeds choose.
 
