@@ -129,7 +129,7 @@ def foretold(results: Results) -> pd.DataFrame:
             law = weights.law(config.weight)
             pace = own["lr_now"].to_numpy() * config.weight_decay
             alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.weight_decay)
-            steady = law.name == "constant" or (law.chance and law.name != "late")
+            steady = law.name == "constant" or (law.chance and law.name not in ("late", "formula"))
             if not (alike and steady):
                 continue
             (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr

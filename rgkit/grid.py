@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from rgkit import schedules, weights
 from rgkit.config import Config, ConfigError, Trained
+from rgkit.matched import coin_of, mean_of
 from rgkit.models.names import NETWORKS, changed
 from rgkit.spec import nearest, registry
 
@@ -55,7 +56,8 @@ def arm_of(arm: str, config: T) -> T:
 
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
     ``gc(...)`` and ``wider(times)`` change the network, see `rgkit.models.names.changed`.
-    Raises ConfigError for what is neither, with the nearest right name.
+    With "mean of " or "coin of " before an arm, it is that control of it, see `rgkit.matched`.
+    Raises ConfigError for what is none of these, with the nearest right name.
 
     >>> from rgkit.config import Classification
     >>> arm_of("uniform(0, 2)", Classification()).weight
@@ -65,8 +67,14 @@ def arm_of(arm: str, config: T) -> T:
     >>> arm_of("lr linear(2, 0)", Classification()).schedule
     "like('linear(2, 0)')"
     """
+    if arm.startswith("mean of "):
+        return mean_of(config, arm_of(arm.removeprefix("mean of "), config))
+    if arm.startswith("coin of "):
+        return coin_of(config, arm_of(arm.removeprefix("coin of "), config))
     if arm.startswith("lr "):
-        return config.replace(schedule=f"like({arm.removeprefix('lr ')!r})")
+        curve = arm.removeprefix("lr ")
+        own = curve.startswith("formula(")  # which is a schedule as it stands
+        return config.replace(schedule=curve if own else f"like({curve!r})")
     if arm in ARMS:
         return config.replace(**ARMS[arm](config))
     if arm.partition("(")[0] in NETWORKS:

@@ -23,7 +23,13 @@ class Law(Spec):
         return type(self).moments is not Law.moments
 
     def draw(
-        self, step: ArrayLike, epoch: ArrayLike = 0, *, epochs: int = 100, seed: int = 0
+        self,
+        step: ArrayLike,
+        epoch: ArrayLike = 0,
+        *,
+        epochs: int = 100,
+        seed: int = 0,
+        per_epoch: int = 0,
     ) -> Floats:
         """Return u at the given steps and epochs.
 
@@ -35,6 +41,8 @@ class Law(Spec):
             Length of the run, which the decaying laws are scaled to.
         seed : int
             Seed of the loss-weight stream; laws without chance ignore it.
+        per_epoch : int
+            Steps in an epoch, for a law that changes within one; 0 is unknown.
 
         Returns
         -------
@@ -51,7 +59,10 @@ class Law(Spec):
         steps, at = np.broadcast_arrays(np.asarray(step, np.int64), np.asarray(epoch, np.int64))
         if epochs < 1:
             raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
-        return np.asarray(self._values(steps, at, epochs, seed), np.float64)
+        return np.asarray(self._drawn(steps, at, epochs, seed, per_epoch), np.float64)
+
+    def _drawn(self, step: Ints, epoch: Ints, epochs: int, seed: int, per_epoch: int) -> Floats:
+        return self._values(step, epoch, epochs, seed)  # most laws do not change within an epoch
 
     def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
         raise NotImplementedError

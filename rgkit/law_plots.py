@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from rgkit import weights
+from rgkit import schedules, weights
 from rgkit.config import Classification, Trained
 from rgkit.execute import Results
 from rgkit.grid import arm_of
-from rgkit.looks import looks
+from rgkit.looks import looks, use_style
 from rgkit.plots import _panels, _stamp, nothing_yet
 
 
@@ -50,3 +54,43 @@ def _draw(ax: Axes, runs: pd.DataFrame, epochs: int) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
     ax.set_xlabel("mean of the loss weight")
+
+
+def step_sizes(config: Trained, rate: float) -> np.ndarray:
+    """Return the loss weight times the learning rate at every step of a run, in units of `rate`.
+
+    >>> step_sizes(Classification(weight="constant(0.5)", lr=0.1, schedule="constant"), 0.1)[:2]
+    array([0.5, 0.5])
+    """
+    per_epoch, steps = config.steps // config.epochs, np.arange(config.steps)
+    length = {"epochs": config.epochs, "seed": config.seed}
+    curve = schedules.schedule(config.schedule).factor(steps, steps_per_epoch=per_epoch, **length)
+    law = weights.law(config.weight)
+    u = law.draw(steps, steps // per_epoch, per_epoch=per_epoch, **length)
+    return u * curve * config.lr / rate
+
+
+def over_the_run(results: Results, names: Mapping[str, str]) -> Figure:
+    """Draw what each arm multiplies the step by over its first run, a panel an arm; dashed: mean.
+
+    Parameters
+    ----------
+    names : the arms that are drawn, each with its title
+    """
+    use_style()
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(max(2.3 * len(names), 7.6), 2.6), sharey=True, squeeze=False
+    )
+    every = looks(names.values())
+    for ax, (arm, name) in zip(axes[0], names.items(), strict=True):
+        cell = next(cell for cell in results.grid if cell.labels["arm"] == arm)
+        assert isinstance(cell.config, Trained)
+        sizes = step_sizes(cell.config, cell.labels.get("lr", cell.config.lr))
+        color = every[name]["color"]
+        ax.plot(np.arange(len(sizes)) / len(sizes), sizes, ".", ms=2.5, color=color)
+        ax.axhline(sizes.mean(), color=color, lw=1, ls="--")
+        ax.set_title(name, fontsize=10)
+        ax.set_xlabel("part of the run")
+    axes[0][0].set_ylim(bottom=-0.05 * axes[0][0].get_ylim()[1])
+    axes[0][0].set_ylabel("loss weight × learning rate\nin units of the rate asked for")
+    return _stamp(figure, results)

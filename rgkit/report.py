@@ -104,13 +104,14 @@ def conclude(
     detectable: float | None = None,
     seeds: int = 0,
     unit: str = "points",
+    says: str = "",
 ) -> None:
     """Show the verdict box of a claim and hand the verdict to the scorecard.
 
     Parameters
     ----------
     claim : str
-        An id of the ledger.
+        An id of the ledger; or, with `says`, any other name.
     verdict : str
         One of `rgkit.verdicts.VERDICTS`; a smoke test always says "not measured".
     measured : str
@@ -119,11 +120,16 @@ def conclude(
         ``grid.profile``.
     interval, detectable : 95 % interval and smallest detectable effect, in `unit`
     seeds : int
+    says : str
+        A claim of the reader's own, in words: it gets a box and no place on the scorecard.
 
-    Raises ValueError for an unknown claim or verdict, naming the nearest right one.
+    Raises ValueError for an unknown claim or verdict, naming the nearest right one, and for words
+    of one's own on a claim of the ledger.
     """
     claims = ledger()
-    if claim not in claims:
+    if says and claim in claims:
+        raise ValueError(f"claim {claim!r} given with says={says!r}; the ledger has its words")
+    if not says and claim not in claims:
         raise ValueError(f"unknown claim {claim!r}{nearest(claim, list(claims))}")
     if verdict not in VERDICTS:
         raise ValueError(f"verdict={verdict!r} given{nearest(verdict, list(VERDICTS))}")
@@ -139,16 +145,19 @@ def conclude(
         "seeds": seeds,
         "unit": unit,
     }
-    facts = claims[claim]
-    says = facts.get("says") or f"prints numbers: {facts.get('setting', '')}"
+    who, what, limit = "The claim", html.escape(says), f" (profile {profile})"
+    if not says:
+        facts = claims[claim]
+        who = "The theory says" if facts["paper"] == "predictions" else "The paper said"
+        what = facts.get("says") or f"prints numbers: {facts.get('setting', '')}"
+        what = f"{what} ({facts['where']}, <code>{claim}</code>)"
+        limit = LIMITS.get(profile, "")
     rows = {
-        (
-            "The theory says" if claims[claim]["paper"] == "predictions" else "The paper said"
-        ): f"{says} ({claims[claim]['where']}, <code>{claim}</code>)",
+        who: what,
         "We measured": html.escape(measured),
         "95 % interval": _plain(interval, unit),
         "Smallest detectable effect": "—" if detectable is None else f"{detectable:.2f} {unit}",
-        "Verdict": f"<strong>{verdict}</strong>{LIMITS.get(profile, '')}",
+        "Verdict": f"<strong>{verdict}</strong>{limit}",
     }
     body = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
     kind = verdict.split()[0].replace("not", "unmeasured")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rgkit import weights
+from rgkit import formula, weights
 from rgkit.spec import Spec, parse, registry
 
 Floats = NDArray[np.float64]
@@ -18,8 +18,12 @@ Ints = NDArray[np.int64]
 class Schedule(Spec):
     """Base of all schedules; pure in the step."""
 
-    def factor(self, step: ArrayLike, *, steps_per_epoch: int, epochs: int) -> Floats:
+    def factor(
+        self, step: ArrayLike, *, steps_per_epoch: int, epochs: int, seed: int = 0
+    ) -> Floats:
         """Return learning rate / base learning rate at the given steps, float64 [*step.shape].
+
+        Only a formula with chance in it depends on the seed.
 
         >>> Poly(1.0).factor([0, 10], steps_per_epoch=10, epochs=2).tolist()
         [1.0, 0.5]
@@ -29,7 +33,10 @@ class Schedule(Spec):
                 f"steps_per_epoch={steps_per_epoch}, epochs={epochs} given; both must be 1 or more"
             )
         at = np.asarray(step, np.int64)
-        return np.asarray(self._factor(at, steps_per_epoch, epochs), np.float64)
+        return np.asarray(self._drawn(at, steps_per_epoch, epochs, seed), np.float64)
+
+    def _drawn(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
+        return self._factor(step, per_epoch, epochs)  # most schedules have no chance in them
 
     def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
         raise NotImplementedError
@@ -37,6 +44,21 @@ class Schedule(Spec):
     def effective(self) -> Schedule:
         """Return the schedule that the optimizer really sees (itself, but for `discarded`)."""
         return self
+
+    @property
+    def chance(self) -> bool:
+        """Whether two seeds give different rates."""
+        return False
+
+    def moments(self, *, steps_per_epoch: int, epochs: int) -> tuple[float, float]:
+        """Return the mean of the factor over the steps of a run, and that of its square.
+
+        >>> Linear().moments(steps_per_epoch=2, epochs=2)
+        (0.625, 0.46875)
+        """
+        steps = np.arange(steps_per_epoch * epochs)
+        values = self.factor(steps, steps_per_epoch=steps_per_epoch, epochs=epochs)
+        return float(values.mean()), float((values**2).mean())
 
 
 def _done(step: Ints, per_epoch: int, epochs: int, per: str) -> Floats:
@@ -137,14 +159,36 @@ class Like(Schedule):
 
     def __post_init__(self) -> None:
         found = weights.law(self.law)
-        if found.chance:
+        if found.chance or isinstance(found, weights.Formula):
             raise ValueError(
-                f"{self}: law={self.law!r} given; one without chance, as 'linear(2, 0)'"
+                f"{self}: law={self.law!r} given; one without chance, as 'linear(2, 0)'; "
+                "a formula is a schedule itself"
             )
         object.__setattr__(self, "law", str(found))
 
     def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
         return weights.law(self.law).draw(step, step // per_epoch, epochs=epochs)
+
+
+@dataclass(frozen=True)
+class Formula(Schedule):
+    """The factor by a formula, see `rgkit.formula`; its u and n are not those of the weight."""
+
+    name = "formula"
+    text: str = "1"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", formula.canonical(str(self.text)))
+
+    def _drawn(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
+        return formula.draw(self.text, step, step // per_epoch, epochs, per_epoch, seed, "rate")
+
+    @property
+    def chance(self) -> bool:
+        return bool(formula.used(self.text) & {"u", "n"})
+
+    def moments(self, *, steps_per_epoch: int, epochs: int) -> tuple[float, float]:
+        return formula.moments(self.text, epochs, steps_per_epoch)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import numpy as np
 
 # Initial weights come from torch's own generator, seeded alone: see `rgkit.models.classification`.
 STREAMS = {"order": 2, "augment": 3, "weight": 4, "noise": 6}
+# A formula's chance on the learning rate, and its normal numbers on either.
+STREAMS |= {"rate": 7, "weight normal": 8, "rate normal": 9}
 
 
 def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:

@@ -58,10 +58,14 @@ class Training:
         self.per_epoch = math.ceil(self.count / config.batch)
         steps = np.arange(self.per_epoch * config.epochs)
         self.lr = config.lr * schedules.schedule(config.schedule).factor(
-            steps, steps_per_epoch=self.per_epoch, epochs=config.epochs
+            steps, steps_per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
         )
         self.u = weights.law(config.weight).draw(
-            steps, steps // self.per_epoch, epochs=config.epochs, seed=config.seed
+            steps,
+            steps // self.per_epoch,
+            epochs=config.epochs,
+            seed=config.seed,
+            per_epoch=self.per_epoch,
         )
         self.outcome.epochs = {name: [] for name in self.metrics}
         self.step = task.step(step, config, classes, *train, place)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rgkit.formula import Formula as Formula
 from rgkit.law import Floats, Ints
 from rgkit.law import Law as Law
 from rgkit.spec import parse, registry
@@ -214,8 +215,8 @@ class Late(Law):
         if not 0 <= self.after <= 1:
             raise ValueError(f"{self}: after={self.after} given; a part of the run, from 0 to 1")
         later = law(self.then)
-        if isinstance(later, Late):
-            raise ValueError(f"{self}: then={self.then!r} given; a law that is not late itself")
+        if isinstance(later, Late | Formula):
+            raise ValueError(f"{self}: then={self.then!r} given; a law, not late or a formula")
         object.__setattr__(self, "then", str(later))
 
     def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
