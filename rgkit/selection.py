@@ -96,7 +96,11 @@ def noise(results: Results, part: float = 1 / 3) -> pd.DataFrame:
     root of the mean square) of the other seeds of the arm, which do not share this run's luck;
     ``foretold``, the gain that theory expects from ``others``, and ``tilted``, the same with the
     trend of the other seeds. The last three are NaN for a single seed.
+
+    Raises ValueError if there is no run.
     """
+    if not results.records:
+        raise ValueError("no run is recorded; profile=smoke trains a few toy ones")
     runs = results.runs[results.runs["status"] == "finished"].copy()
     found = {}
     for key, epochs in results.epochs.groupby("key"):

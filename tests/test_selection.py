@@ -192,6 +192,10 @@ def test_without_a_comparison_the_library_is_a_smoke_test(tmp_path):
     grid = recorded("best", store)
     assert (grid.profile, bool(grid.note)) == ("smoke", True)
     assert {cell.labels["rate"] for cell in grid} == {"never decayed", "decayed"}
+    none = recorded("short", store)  # a plan for real runs has no toys in it
+    assert (len(none), none.profile) == (0, "short")
+    with pytest.raises(ValueError, match="profile=smoke trains"):
+        selection.noise(run(none, store=store, show=False))
     with pytest.raises(ValueError, match="profile='bset' given; did you mean 'best'"):
         recorded("bset", store)
 
