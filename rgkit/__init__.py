@@ -16,6 +16,7 @@ _HOMES = {
     "effective": ["effective_rates", "expected", "foretold"],
     "execute": ["Results", "collect", "run", "step_ratios"],
     "grid": ["ARMS", "PROTOCOLS", "Grid"],
+    "library": ["recorded"],
     "matched": ["arms_for"],
     "profiles": ["classification", "no_runs", "segmentation", "step_timing"],
     "report": ["conclude", "glue", "glue_intervals", "provenance"],

@@ -45,7 +45,9 @@ def describe(grid: Grid) -> str:
         whole = len(grid) == math.prod(len(v) for v in values.values() if v)
         words.append(f"{len(grid)} runs: {(' × ' if whole else '; ').join(named)}.")
         one = grid[0].config
-        if isinstance(one, Trained):
+        trained = [c.config for c in grid if isinstance(c.config, Trained)]
+        alike = len({(c.data, c.images, c.epochs) for c in trained}) == 1
+        if isinstance(one, Trained) and alike:
             images = f"{one.images:,} images of" if one.images else "all of"
             size = ""
             if isinstance(one, Segmentation):

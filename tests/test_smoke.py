@@ -41,9 +41,10 @@ def test_every_notebook_runs(smoked):
 def test_smoke_is_never_a_result(smoked):
     for page, notebook in smoked[1].items():
         verdicts = list(outputs(notebook, VERDICT_MIME))
-        assert verdicts, f"{page} has no verdict"
-        assert {entry["verdict"] for entry in verdicts} == {"not measured"}, page
-        assert {entry["interval"] for entry in verdicts} == {None}, page
+        if not page.endswith("forensics"):  # which collects what other pages have measured
+            assert verdicts, f"{page} has no verdict"
+        assert {entry["verdict"] for entry in verdicts} <= {"not measured"}, page
+        assert {entry["interval"] for entry in verdicts} <= {None}, page
         (facts,) = outputs(notebook, SOURCE_MIME)
         assert facts["profile"] == "smoke"
         shown = json.dumps(notebook["cells"])

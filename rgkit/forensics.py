@@ -1,0 +1,203 @@
+"""What a difference between a paper and its code is worth, from runs that are recorded anyway.
+
+The functions take runs as `rgkit.recorded` labels them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rgkit import schedules
+from rgkit.config import Classification
+from rgkit.execute import Results
+from rgkit.library import setting_of
+from rgkit.looks import COLORS, looks, use_style
+from rgkit.plots import _stamp, nothing_yet
+from rgkit.stats import DELTA_ACCURACY, Difference, difference
+
+COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
+
+
+def _table(gaps: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return mean and interval of several lists of differences; NaN for an empty one."""
+    rows = {}
+    for name, gap in gaps.items():
+        known = gap.dropna().to_numpy(float)
+        d = difference(known) if len(known) else Difference(math.nan, math.nan, 0.0, 0)
+        ends = (*d.interval(), d.detectable) if d.pairs else (math.nan,) * 3
+        rows[name] = (d.mean, *ends, d.pairs)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+
+
+def swapped(
+    results: Results,
+    config: Classification,
+    change: Mapping[str, Any],
+    arm: str = "RG",
+    after: str = "final",
+) -> pd.DataFrame:
+    """Return what changing a setting changes: in plain training, in an arm, and in their gap.
+
+    Parameters
+    ----------
+    config : the setting before the change; its seed and loss weight do not matter
+    change : settings of the run after the change
+    after : "final", or "best" to read the best epoch in the place of the final one after it
+
+    Returns
+    -------
+    DataFrame with the rows ``plain``, `arm` and ``gap`` (what is done to `arm` − plain): the
+    difference after - before in points, paired by seed, its 95 % interval, the smallest detectable
+    difference and the number of pairs; NaN where no pair is recorded
+
+    Examples
+    --------
+    >>> from rgkit.execute import collect
+    >>> from rgkit.grid import Grid
+    >>> empty = collect(Grid())
+    >>> swapped(empty, Classification(), {"schedule": "discarded"})["pairs"].tolist()
+    [0, 0, 0]
+    """
+    ends = {}
+    places = (setting_of(config), "final"), (setting_of(config.replace(**change)), after)
+    for name in ("plain", arm):
+        sides = []
+        for setting, value in places:
+            own = results.runs
+            if len(own):
+                own = own[(own["setting"] == setting) & (own["arm"] == name)].set_index("seed")
+            sides.append(own[value].astype(float))
+        ends[name] = sides[1] - sides[0]
+    return _table(ends | {"gap": ends[arm] - ends["plain"]})
+
+
+def logged(results: Results, config: Classification, arm: str = "RG") -> pd.DataFrame:
+    """Return the training loss of plain training and of an arm as it is and as the code logs it.
+
+    The code adds up the loss after the weight has been multiplied to it. Our records have the
+    unweighted loss and the mean of the weights of every epoch. The weight is drawn without looking
+    at the loss, so the mean of the products is nearly the product of the means.
+
+    Returns
+    -------
+    DataFrame, a row an epoch of a run: arm, seed, epoch, key, ``unweighted`` and ``weighted``
+    """
+    columns = ["arm", "seed", "epoch", "key", "unweighted", "weighted"]
+    epochs = results.epochs
+    if epochs.empty:
+        return pd.DataFrame(columns=columns)
+    own = epochs[(epochs["setting"] == setting_of(config)) & epochs["arm"].isin(["plain", arm])]
+    loss = own["train_loss"]
+    return own.assign(unweighted=loss, weighted=loss * own["u_mean"])[columns]
+
+
+def lead(losses: pd.DataFrame, arm: str = "RG") -> pd.DataFrame:
+    """Return by how many percent an arm's training loss ends from that of plain training.
+
+    Parameters
+    ----------
+    losses : a table of `logged`
+
+    Returns
+    -------
+    DataFrame with the rows ``unweighted`` and ``weighted``, columns as in `swapped`; pairs by seed
+
+    >>> rows = {"arm": ["plain", "RG"], "seed": 0, "epoch": 9, "unweighted": [0.5, 0.6]}
+    >>> lead(pd.DataFrame(rows | {"weighted": [0.5, 0.3]}))["difference"].round(1).tolist()
+    [20.0, -40.0]
+    """
+    end = losses[losses["epoch"] == losses["epoch"].max()]
+    gaps = {}
+    for value in ("unweighted", "weighted"):
+        known = end.pivot_table(value, "seed", "arm").reindex(columns=["plain", arm])
+        gaps[value] = 100 * (known[arm] / known["plain"] - 1)
+    return _table(gaps)
+
+
+def rates(epochs: int, lr: float, meant: str = "poly") -> pd.DataFrame:
+    """Return the learning rate of each epoch as it was meant and as it was used.
+
+    >>> rates(100, 0.1).round(4).iloc[[0, 50, 99]].to_numpy().tolist()
+    [[0.1, 0.1], [0.0536, 0.1], [0.0016, 0.1]]
+    """
+    used = schedules.Discarded(meant)
+    both = {"meant": schedules.schedule(meant), "used": used.effective()}
+    size = {"steps_per_epoch": 1, "epochs": epochs}
+    table = {name: lr * one.factor(np.arange(epochs), **size) for name, one in both.items()}
+    return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
+
+
+def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
+    """Draw the learning rate that was meant and the one that was used, see `rates`."""
+    use_style()
+    figure, ax = plt.subplots(figsize=(7.6, 2.8))
+    ax.step(table.index, table["meant"], where="mid", color=COLORS["constant 1/2"], lw=2,
+            label="meant: poly")  # fmt: skip
+    ax.plot(table.index, table["used"], color=COLORS["RG"], lw=2, label="used")
+    ax.fill_between(table.index, table["meant"], table["used"], color=COLORS["RG"], alpha=0.12)
+    ax.set_ylim(0, 1.15 * float(table.to_numpy().max()))
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("learning rate")
+    ax.legend(fontsize=8, loc="lower left")
+    return _stamp(figure, results)
+
+
+def two_losses(table: pd.DataFrame, results: Results) -> Figure:
+    """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
+    if table.empty:
+        return _stamp(nothing_yet(), results)
+    use_style()
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3), sharey=True)
+    sides = {"unweighted": "the loss", "weighted": "the loss as the code logs it"}
+    for ax, (value, title) in zip(axes, sides.items(), strict=True):
+        for arm, look in looks(dict.fromkeys(table["arm"])).items():
+            mean = table[table["arm"] == arm].groupby("epoch")[value].mean()
+            ax.plot(mean.index, mean, **look, lw=2, ms=4, markevery=-(-len(mean) // 12), label=arm)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("epoch")
+    axes[0].set_ylabel("training loss")
+    axes[1].legend(fontsize=8)
+    return _stamp(figure, results)
+
+
+def effects(tables: Mapping[str, pd.DataFrame], results: Results) -> Figure:
+    """Draw what each change does to plain training and to the gap of the arms, with intervals.
+
+    Parameters
+    ----------
+    tables : results of `swapped` by the words for the change; those without a pair are left out
+    """
+    every = {name: table.to_dict("index") for name, table in tables.items()}
+    known = {name: rows for name, rows in every.items() if rows["gap"]["pairs"] > 0}
+    if not known:
+        return _stamp(nothing_yet(), results)
+    use_style()
+    figure, ax = plt.subplots(figsize=(7.6, 0.62 * len(known) + 1.1))
+    ax.axvspan(-DELTA_ACCURACY, DELTA_ACCURACY, color="#999999", alpha=0.25, lw=0)
+    ax.axvline(0, color="black", lw=0.8)
+    parts = (("plain", -0.17, "plain training"), ("gap", 0.17, "RG − plain"))
+    largest = max(
+        abs(rows[row]["difference"]) for rows in known.values() for row in ("plain", "gap")
+    )
+    for row, offset, words in parts:
+        look = looks(["plain" if row == "plain" else "RG"]).popitem()[1]
+        for place, rows in enumerate(known.values()):
+            one = rows[row]
+            if math.isfinite(one["low"]):
+                ax.plot([one["low"], one["high"]], [place + offset] * 2, color=look["color"], lw=2)
+            label = words if place == 0 else None
+            ax.plot(one["difference"], place + offset, **look, ls="none", ms=6, label=label)
+    ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
+    ax.set_yticks(range(len(known)), list(known))
+    ax.invert_yaxis()
+    ax.set_xlabel("change of the final test accuracy, points")
+    ax.grid(axis="y", visible=False)
+    ax.legend(fontsize=8)
+    return _stamp(figure, results)

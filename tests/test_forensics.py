@@ -1,0 +1,102 @@
+"""What a difference between paper and code is worth: paired changes, logged losses, rates."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pytest
+
+from rgkit import forensics
+from rgkit.config import Classification
+from rgkit.execute import Results, collect
+from rgkit.grid import Cell, Grid
+from rgkit.library import labels_of
+from rgkit.schedules import Discarded
+from rgkit.store import Record, Store
+
+BASE = Classification(epochs=2, images=1_000)
+NEVER = {"schedule": "discarded"}
+
+
+def results_of(store: Store, made: dict[Classification, dict[str, list[float]]]) -> Results:
+    """The results of runs whose epochs are given."""
+    source = {"commit": "x", "device": "x", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
+    for config, epochs in made.items():
+        key = config.key(config.fingerprint())
+        store.put(Record(key, config, config.fingerprint(), "finished", epochs, source))
+    return collect(Grid(tuple(Cell(labels_of(c), c) for c in made), "quick"), store)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Poly and never decayed, plain and RG, two seeds; one seed more of plain training alone."""
+    made = {}
+    for seed in range(2):
+        for schedule, plain, rg in (("poly", 80.0, 78.0), ("discarded", 75.0 + seed, 70.0 + seed)):
+            for weight, final in (("constant", plain), ("uniform", rg)):
+                config = BASE.replace(weight=weight, schedule=schedule, seed=seed)
+                made[config] = {
+                    "test_accuracy": [final + 1, final],
+                    "train_loss": [2.0, 1.0 + seed],
+                }
+                made[config]["u_mean"] = [1.0, 1.0] if weight == "constant" else [0.5, 0.4]
+    made[BASE.replace(seed=5)] = {"test_accuracy": [50.0, 50.0], "train_loss": [9.0, 9.0]}
+    made[BASE.replace(seed=5)]["u_mean"] = [1.0, 1.0]
+    return results_of(Store(tmp_path), made)
+
+
+def test_a_change_is_paired_by_seed_in_each_arm_and_in_their_gap(results):
+    table = forensics.swapped(results, BASE.replace(seed=3), NEVER)
+    assert table["difference"].tolist() == [-4.5, -7.5, -3.0]
+    assert table["pairs"].tolist() == [2, 2, 2]
+    assert table.loc["gap", ["low", "high"]].tolist() == [-3.0, -3.0]  # both seeds agree
+    assert table.loc["plain", "low"] < -4.5 < table.loc["plain", "high"]
+    back = forensics.swapped(results, BASE.replace(**NEVER), {"schedule": "poly"})
+    assert back["difference"].tolist() == [4.5, 7.5, 3.0]
+
+
+def test_the_best_epoch_can_be_read_after_the_change(results):
+    table = forensics.swapped(results, BASE, {}, after="best")
+    assert table["difference"].tolist() == [
+        pytest.approx(2 / 3),
+        1.0,
+        0.0,
+    ]  # the third stands still
+
+
+def test_what_is_not_recorded_is_nan_and_draws_nothing(results):
+    table = forensics.swapped(results, BASE, {"momentum": 0.95})
+    assert table["difference"].isna().all()
+    assert table["pairs"].tolist() == [0, 0, 0]
+    assert [ax.get_title() for ax in forensics.effects({"x": table}, results).axes] == [""]
+    known = {"y": forensics.swapped(results, BASE, NEVER), "x": table}
+    (ax,) = forensics.effects(known, results).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["y"]
+    plt.close("all")
+
+
+def test_the_logged_loss_is_the_true_one_times_the_mean_weight(results):
+    losses = forensics.logged(results, BASE)
+    assert len(losses) == 2 * 5
+    plain, rg = (losses[losses["arm"] == arm] for arm in ("plain", "RG"))
+    assert plain["weighted"].tolist() == plain["unweighted"].tolist()
+    assert rg["weighted"].tolist() == [1.0, 0.4, 1.0, 0.8]
+    table = forensics.lead(losses)
+    assert table["difference"].round(9).tolist() == [0.0, -60.0]
+    assert table["pairs"].tolist() == [2, 2]  # the seed that Random Gradient lacks is in no pair
+    assert len(forensics.two_losses(losses, results).axes) == 2
+    none = forensics.logged(results, BASE.replace(lr=0.7))
+    assert forensics.lead(none)["pairs"].tolist() == [0, 0]
+    assert len(forensics.two_losses(none, results).axes) == 1
+    plt.close("all")
+
+
+def test_the_rate_that_was_used_is_what_a_run_with_the_mistake_trains_at(results):
+    table = forensics.rates(10, 0.1)
+    assert (table["used"] == 0.1).all()
+    assert table["meant"].is_monotonic_decreasing
+    assert table["meant"].iloc[-1] == pytest.approx(0.1 * 0.1**0.9)
+    config = Classification(schedule="discarded", epochs=10)
+    assert config.schedule == str(Discarded().effective())
+    (ax,) = forensics.learning_rates(table, results).axes
+    assert ax.get_ylim()[0] == 0
+    plt.close("all")
