@@ -272,3 +272,28 @@ def test_what_is_missing_is_left_out_or_not_measured_but_never_zero():
     empty = compare.against(runs[:0], "RG", ["plain"], split="schedule")
     assert empty.empty
     assert list(empty.columns) == list(table.columns)
+
+
+def test_the_luck_of_a_seed_in_every_cell_is_not_averaged_away():
+    """Where one seed is lucky everywhere, the error over cells is too small: the wider counts."""
+    luck = {0: -6.0, 1: 1.0, 2: 2.0}
+    rows = [
+        {"arm": arm, "seed": seed, "lr": lr, "final": 80 + (arm == "RG") * (luck[seed] + lr)}
+        for arm in ("RG", "plain") for seed in luck for lr in (0.1, 0.2, 0.3)
+    ]  # fmt: skip
+    row = compare.paired(pd.DataFrame(rows), "RG", "plain", by=["lr"]).loc["all"]
+    by_seed = stats.difference([value + 0.2 for value in luck.values()])
+    assert row["difference"] == pytest.approx(by_seed.mean)
+    assert (row["low"], row["high"]) == pytest.approx(by_seed.interval())
+    assert row["pairs"] == 9
+    # Where luck is of a cell and not of a seed, the error over cells is the wider one.
+    rng = np.random.default_rng(0)
+    apart = pd.DataFrame(rows)
+    noise = rng.permuted(np.tile([-3.0, 0.0, 3.0], (3, 1)), axis=1)
+    noise[1] = noise[0][[1, 2, 0]]
+    noise[2] = noise[0][[2, 0, 1]]  # every seed has each of the three numbers once
+    apart.loc[apart["arm"] == "RG", "final"] = 80 + noise.T.ravel()
+    apart.loc[apart["arm"] == "plain", "final"] = 79.0
+    found = compare.paired(apart, "RG", "plain", by=["lr"]).loc["all"]
+    cells = stats.pool([stats.difference(row + 1) for row in noise])
+    assert (found["low"], found["high"]) == pytest.approx(cells.interval())
