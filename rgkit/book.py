@@ -175,11 +175,12 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
         extra / "scorecard.csv": scorecard.as_csv(table),
         extra / "scorecard.json": scorecard.as_json(table),
     }
+    generated |= {made / "said" / f"{r['claim']}.md": scorecard.said(r) + "\n" for r in table}
     for path, made_text in generated.items():
         _write(path, made_text.encode(), kept)
     for notebook in notebooks.values():
-        for picture in scorecard.outputs(notebook, "image/png", "headline"):
-            _write(made / "headline.png", base64.b64decode(picture), kept)
+        for name, picture in scorecard.pictures(notebook):
+            _write(made / f"{name}.png", base64.b64decode(picture), kept)
     for record in sorted(Store().root.glob("*/*.json")):
         _write(extra / "results" / record.parent.name / record.name, record.read_bytes(), kept)
     _write(extra / "mathjax" / MATHJAX, mathjax(), kept)

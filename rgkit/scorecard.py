@@ -23,13 +23,12 @@ PAPERS = {
 Row = dict[str, Any]
 
 
-def outputs(notebook: Mapping[str, Any], mime: str, tag: str | None = None) -> Iterator[Any]:
-    """Yield every output of one MIME type in an executed notebook (of cells with a tag)."""
+def outputs(notebook: Mapping[str, Any], mime: str) -> Iterator[Any]:
+    """Yield every output of one MIME type in an executed notebook."""
     for cell in notebook["cells"]:
-        if tag is None or tag in cell["metadata"].get("tags", []):
-            for output in cell.get("outputs", []):
-                if mime in output.get("data", {}):
-                    yield output["data"][mime]
+        for output in cell.get("outputs", []):
+            if mime in output.get("data", {}):
+                yield output["data"][mime]
 
 
 def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -160,6 +159,27 @@ def answer(table: list[Row]) -> str:
         link = f"[{row['claim']}](/{row['page']})"
         lines.append(f"- **{row['verdict']}** ({row['profile']}, {link}): “{row['says']}”. {text}.")
     return "\n".join(lines) + "\n"
+
+
+def said(row: Row) -> str:
+    """Return a claim's verdict and what was measured as a sentence (Markdown), for prose pages.
+
+    >>> row = {"claim": "x", "verdict": "supported", "measured": "a gain", "page": "p"}
+    >>> said(row | {"profile": "quick"})
+    '**supported** (quick, [x](/p)): a gain.'
+    """
+    link = f"[{row['claim']}](/{row['page']})" if row["page"] else row["claim"]
+    made = f"{row['profile']}, {link}" if row["profile"] else link
+    return f"**{row['verdict']}** ({made}): {row['measured'].rstrip('.')}."
+
+
+def pictures(notebook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield name and base64 PNG of each figure whose cell has a tag ``picture-name``."""
+    for cell in notebook["cells"]:
+        for tag in cell["metadata"].get("tags", []):
+            if tag.startswith("picture-"):
+                for png in outputs({"cells": [cell]}, "image/png"):
+                    yield tag.removeprefix("picture-"), png
 
 
 def predictions(table: Iterable[Row]) -> str:

@@ -1,5 +1,6 @@
 """The built book: whole, offline, strict about warnings, and robust against a failing notebook."""
 
+import html
 import json
 import re
 import shutil
@@ -125,6 +126,27 @@ def test_the_scorecard_has_a_row_for_every_claim(built):
 
     text = (built.html / "book" / "scorecard.html").read_text()
     assert [claim for claim in ledger() if f"<code>{claim}</code>" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["conclusion", "index"])
+def test_the_pages_of_findings_have_no_number_of_their_own(page):
+    """What was measured reaches them through the verdicts of the chapters, or as a picture."""
+    text = (book.ROOT / "book" / f"{page}.md").read_text()
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    assert re.findall(r"\d+\.\d+|\d+ ?%|[+−-]\d", prose) == []
+
+
+def test_the_conclusion_quotes_the_scorecard(built):
+    """Each sentence that it includes is there, with the verdict that the scorecard has."""
+    text = (book.ROOT / "book" / "conclusion.md").read_text()
+    said = re.findall(r"_generated/said/(.+)\.md", text)
+    assert len(said) >= 10
+    page = html.unescape((built.html / "book" / "conclusion.html").read_text())
+    card = {r["claim"]: r for r in json.loads((built.html / "scorecard.json").read_text())}
+    for claim in said:
+        assert f"<strong>{card[claim]['verdict']}</strong>" in page
+        assert card[claim]["measured"].split("<")[0].rstrip(".")[:60] in page, claim
+    assert len(re.findall(r'<img [^>]*src="[^"]*_images/(half-rate|headline|norms)', page)) == 3
 
 
 # --- a small book of our own ----------------------------------------------------------------
