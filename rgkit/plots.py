@@ -83,7 +83,8 @@ def measured(results: Results) -> tuple[str, str]:
     """Return the metric by which runs of this task are judged, and its words for an axis."""
     first = results.grid.cells[0].config if results.grid.cells else None
     name = first.measure if isinstance(first, Trained) else Trained.measure
-    return name, {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}[name]
+    words = {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}
+    return name, (words | {"test_ssim": "SSIM, %"})[name]
 
 
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
