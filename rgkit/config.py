@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rgkit.pix2pix import Translation
 from rgkit.setting import NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
 from rgkit.spec import Spec, nearest
-from rgkit.translation import Translation
 
 __all__ = [
     "KINDS",

@@ -28,6 +28,7 @@ def measures(results: Results) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(9, 5), sharex=True, layout="constrained")
     for ax, (value, words) in zip(axes.flat, WORDS.items(), strict=True):
         draw_curves(ax, results.epochs, value)
+        ax.ticklabel_format(useOffset=False)
         ax.set_title(words, fontsize=10)
     for ax in axes[1]:
         ax.set_xlabel("epoch")

@@ -18,7 +18,7 @@ from rgkit.data import pairs
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.describe import describe
 from rgkit.execute import run
-from rgkit.grid import Grid, cross
+from rgkit.grid import Grid, arm_of, cross
 from rgkit.models.translation import build
 from rgkit.pair_plots import measures
 from rgkit.perform import How, perform
@@ -331,3 +331,13 @@ def test_the_figure_has_a_panel_for_every_measure(tmp_path):
     assert len(figure.axes) == 6
     assert all(len(ax.lines) == 4 for ax in figure.axes)  # two seeds and two means
     assert figure.axes[0].lines[0].get_ydata().shape == (2,)
+
+
+def test_an_arm_says_where_its_weight_acts():
+    arm = arm_of("RG on both, two draws", TINY)
+    assert (arm.weight, arm.acts_on) == ("uniform(0, 1)", "both, two draws")
+    assert arm_of("RG on generator", TINY) == arm_of("RG", TINY)
+    with pytest.raises(ValueError, match="acts_on='bth' given; did you mean 'both'"):
+        arm_of("RG on bth", TINY)
+    with pytest.raises(ValueError, match="unknown setting 'acts_on'"):
+        arm_of("RG on both", Classification())
