@@ -32,5 +32,7 @@ def measures(results: Results) -> Figure:
         ax.set_title(words, fontsize=10)
     for ax in axes[1]:
         ax.set_xlabel("epoch")
-    axes[0][0].legend(fontsize=8)
+    # Below: six arms would hide the curves.
+    lines = axes[0][0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=3, fontsize=8)
     return _stamp(figure, results)
