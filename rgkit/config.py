@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rgkit.pix2pix import Translation
 from rgkit.setting import NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
 from rgkit.spec import Spec, nearest
 
@@ -20,6 +21,7 @@ __all__ = [
     "Segmentation",
     "StepTiming",
     "Trained",
+    "Translation",
     "from_dict",
 ]
 
@@ -166,7 +168,9 @@ class StepTiming(Config):
         object.__setattr__(self, "model", str(model(self.model)))
 
 
-KINDS: dict[str, type[Config]] = {k.task: k for k in (Classification, Segmentation, StepTiming)}
+KINDS: dict[str, type[Config]] = {
+    k.task: k for k in (Classification, Segmentation, StepTiming, Translation)
+}
 
 
 def from_dict(settings: Mapping[str, Any]) -> Config:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import math
 
-from rgkit.config import Segmentation, Trained
+from rgkit.config import Segmentation, Trained, Translation
+from rgkit.data import pairs
 from rgkit.grid import Grid
 
 PROFILE_WORDS = {
@@ -22,6 +23,13 @@ PROFILE_WORDS = {
 PIXEL_WORDS = {
     "short": "Profile short: a smaller network than the paper's, on CamVid.",
     "paper": "Profile paper: the paper's network and data, as far as they are not changed below.",
+}
+
+
+PAIR_WORDS = {
+    "quick": "Profile quick: small pictures, narrow networks, few epochs.",
+    "short": "Profile short: the paper's networks on a copy of its maps, fewer epochs.",
+    "paper": PIXEL_WORDS["paper"].replace("network", "networks"),
 }
 
 
@@ -53,6 +61,9 @@ def describe(grid: Grid) -> str:
             if isinstance(one, Segmentation):
                 words[0] = PIXEL_WORDS.get(grid.profile, words[0])
                 size = f" at a height of {one.size}, {one.weights or 'fresh weights'}"
+            if isinstance(one, Translation):
+                words[0] = PAIR_WORDS.get(grid.profile, words[0])
+                size = f", {pairs.words(one.data, one.direction)} at {one.size} pixels"
             words.append(
                 f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
                 f"batch {one.batch}, {one.precision}."

@@ -57,13 +57,16 @@ def arm_of(arm: str, config: T) -> T:
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
     ``gc(...)`` and ``wider(times)`` change the network, see `rgkit.models.names.changed`.
     With "mean of " or "coin of " before an arm, it is that control of it, see `rgkit.matched`.
+    With " on both" or another of `rgkit.pix2pix.ACTS_ON` after it, u acts there.
     Raises ConfigError for what is none of these, with the nearest right name.
 
-    >>> from rgkit.config import Classification
+    >>> from rgkit.config import Classification, Translation
     >>> arm_of("uniform(0, 2)", Classification()).weight
     'uniform(0, 2)'
     >>> arm_of("constant 1/2", Classification()).weight
     'constant(0.5)'
+    >>> arm_of("RG on both", Translation()).acts_on
+    'both'
     >>> arm_of("lr linear(2, 0)", Classification()).schedule
     "like('linear(2, 0)')"
     """
@@ -71,6 +74,9 @@ def arm_of(arm: str, config: T) -> T:
         return mean_of(config, arm_of(arm.removeprefix("mean of "), config))
     if arm.startswith("coin of "):
         return coin_of(config, arm_of(arm.removeprefix("coin of "), config))
+    named, _, where = arm.partition(" on ")
+    if where:
+        return arm_of(named, config).replace(acts_on=where)
     if arm.startswith("lr "):
         curve = arm.removeprefix("lr ")
         own = curve.startswith("formula(")  # which is a schedule as it stands

@@ -83,7 +83,8 @@ def measured(results: Results) -> tuple[str, str]:
     """Return the metric by which runs of this task are judged, and its words for an axis."""
     first = results.grid.cells[0].config if results.grid.cells else None
     name = first.measure if isinstance(first, Trained) else Trained.measure
-    return name, {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}[name]
+    words = {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}
+    return name, (words | {"test_ssim": "SSIM, %"})[name]
 
 
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
@@ -145,13 +146,14 @@ def _compared(name: str) -> str:
 
 
 def differences(
-    table: pd.DataFrame, results: Results, delta: float, unit: str = "points"
+    table: pd.DataFrame, results: Results, delta: float, unit: str = "points", what: str = ""
 ) -> Figure:
     """Draw paired differences with 95 % intervals, a row a cell, beside the band of ±delta.
 
     Parameters
     ----------
     table : rows of `rgkit.paired` under (difference, cell), as `rgkit.against` returns them
+    what : what differs, where it is not what runs are judged by
     """
     if table.empty:
         return _stamp(nothing_yet(), results)
@@ -178,7 +180,8 @@ def differences(
     low = min(-2 * delta, *(max(row["low"], -edge) for _, _, row in rows))
     high = max(2 * delta, *(min(row["high"], edge) for _, _, row in rows))
     ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
-    ax.set_xlabel(f"difference of final {measured(results)[1].removesuffix(', %')}, {unit}")
+    what = what or measured(results)[1].removesuffix(", %")
+    ax.set_xlabel(f"difference of final {what}, {unit}")
     ax.legend(loc="best", fontsize=8)
     ax.grid(axis="y", visible=False)
     return _stamp(figure, results)

@@ -83,6 +83,7 @@ class Trained(Config):
     ----------
     measure : what a run of this task is judged by, of the metrics of an epoch
     chance : what a run that diverged counts as, in percent
+    smallest : the fewest images that a batch may have
 
     Parameters
     ----------
@@ -115,6 +116,7 @@ class Trained(Config):
 
     measure: ClassVar[str] = "test_accuracy"
     chance: ClassVar[float] = 10.0  # ten classes each
+    smallest: ClassVar[int] = 2  # batch norm takes a mean over it
 
     data: str = "cifar10"
     images: int = 0
@@ -137,7 +139,7 @@ class Trained(Config):
     def __post_init__(self) -> None:
         for name, least in (
             ("epochs", 1),
-            ("batch", 2),
+            ("batch", self.smallest),
             ("images", 0),
             ("seed", 0),
             ("validation", 0),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgkit import data
-from rgkit.config import Classification, Segmentation, Trained
-from rgkit.data import layouts
+from rgkit.config import Classification, Segmentation, Trained, Translation
+from rgkit.data import layouts, pairs
 
 SMOKE: dict[str, Any] = {
     "data": "digits",
@@ -75,4 +75,26 @@ PICTURES = Sizes(
     {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
     lambda: layouts.available("camvid"),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
+)  # fmt: skip
+# At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
+# judgements that each see a third of its width, as those of RG's code do at 256.
+PAIRS = Sizes(
+    Translation(),
+    {
+        "smoke": {
+            "data": "scenes", "images": 24, "size": 16, "model": "unet(3, 4)",
+            "judge": "halving(2, 4)", "epochs": 2, "batch": 8,
+        },
+        "quick": {
+            "data": "maps-200", "size": 64, "model": "unet(6, 16)", "judge": "halving(2, 16)",
+            "epochs": 20, "batch": 8,
+        },
+        "short": {"data": "maps-200", "epochs": 40, "batch": 8},
+        "paper": {},
+    },
+    # Of scenes only this direction can be learned: the colours of a label map tell no picture.
+    {"data": "scenes", "direction": "a_to_b"},
+    {"smoke": 20, "quick": 100, "short": 100, "paper": 100, "embedded": 60},
+    lambda: pairs.available("maps-200"),
+    "embedded scenes, because maps is not at hand (pix2pix's folder, under RGKIT_DATA)",
 )  # fmt: skip

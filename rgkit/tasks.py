@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from rgkit import data as datasets
-from rgkit.config import Classification, ConfigError, Segmentation
+from rgkit.config import Classification, ConfigError, Segmentation, Translation
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.device import DTYPES
 from rgkit.metrics import evaluate
+from rgkit.pictures import MEASURED, evaluate_pairs
 from rgkit.pixels import evaluate_pixels, label_pixels
 from rgkit.step import PlainStep, Stepper, make_step
 
-Split = tuple[Augmenter, Any]  # and labels [N], or masks
+Split = tuple[Augmenter, Any]  # and labels [N], or masks, or the pictures to be made
 Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
 
 
@@ -87,6 +88,31 @@ def _masked(
     return splits[0], splits[1], splits[2], len(found.classes)
 
 
+@functools.lru_cache(maxsize=2)
+def _paired(
+    name: str, size: int, margin: int, direction: str, count: int, held: int, precision: str,
+    where: torch.device,
+) -> Splits:  # fmt: skip
+    """Inputs and targets on a device, between -1 and 1, kept there for the next run on them."""
+    from rgkit.data import pairs
+
+    found, dtype = pairs.load(name, size, margin, direction), DTYPES[precision]
+    trained, last = _parts(name, count, held, len(found.train_inputs))
+    splits: list[Split] = []
+    for inputs, targets, spare in (
+        (found.train_inputs[trained], found.train_targets[trained], margin),
+        (found.test_inputs, found.test_targets, 0),
+        (found.train_inputs[last], found.train_targets[last], margin),
+    ):
+        middle = (0.5,) * 3, (0.5,) * 3
+        sides = [
+            Augmenter(torch.from_numpy(p).to(where), *middle, spare, dtype, margin=True)
+            for p in (inputs, targets)
+        ]
+        splits.append((sides[0], sides[1]))
+    return splits[0], splits[1], splits[2], 0
+
+
 def _images(config: Classification, where: torch.device) -> Splits:
     return _classified(config.data, config.images, config.validation, config.precision, where)
 
@@ -95,6 +121,16 @@ def _pictures(config: Segmentation, where: torch.device) -> Splits:
     margin = config.size // 8 if "crop" in config.augment else 0  # how far a crop can move
     count, held = config.images, config.validation
     return _masked(config.data, config.size, margin, count, held, config.precision, where)
+
+
+def _pairs(config: Translation, where: torch.device) -> Splits:
+    from rgkit.data.pairs import margin_of
+
+    margin = margin_of(config.size) if "crop" in config.augment else 0
+    return _paired(
+        config.data, config.size, margin, config.direction, config.images, config.validation,
+        config.precision, where,
+    )  # fmt: skip
 
 
 def _pixel_step(
@@ -115,9 +151,22 @@ def _pixel_step(
     return PlainStep(config, net, images, masks, label_pixels)
 
 
+def _pair_step(
+    kind: str, config: Translation, classes: int, inputs: Augmenter, targets: Augmenter,
+    place: int = 0,
+) -> Stepper:  # fmt: skip
+    """Return the plain step of two networks: the captured one is for classification."""
+    if kind not in ("auto", "plain"):
+        raise ValueError(f"step={kind!r} given with translation; use 'plain'")
+    from rgkit.adversarial import PairStep
+
+    return PairStep(config, inputs, targets)
+
+
 TASKS = {
     "classification": Task(("loss", "accuracy"), _images, make_step, evaluate),
     "segmentation": Task(
         ("loss", "accuracy", "miou", "miou_of_images"), _pictures, _pixel_step, evaluate_pixels
     ),
+    "translation": Task(MEASURED, _pairs, _pair_step, evaluate_pairs),
 }

@@ -1,0 +1,108 @@
+"""The run that trains pix2pix, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rgkit.setting import Trained, require
+from rgkit.spec import nearest
+
+if TYPE_CHECKING:
+    from rgkit.models.names import Generator
+
+ACTS_ON = ("generator", "discriminator", "both", "both, two draws")
+ADVERSARIAL = ("least squares", "cross-entropy")
+
+
+@dataclass(frozen=True)
+class Translation(Trained):
+    """One training run of pix2pix, which turns pictures into pictures; see `Trained`.
+
+    The defaults are RG's published setting as its code has it (U-Net of 8 levels, 16x16 judgements
+    of a picture, least squares + 100 x L1, batch 1, Adam at 2e-4 with beta1 0.5, 200 epochs, the
+    loss weight on the generator alone), with pix2pix's random crops. For `data` see
+    `rgkit.data.pairs`, for `model` and `judge` `rgkit.models.translation`. What a record calls
+    ``train_accuracy`` is that of the discriminator: of the patches, the percentage it tells right.
+
+    Parameters
+    ----------
+    size : int
+        Height and width in pixels of what the networks see; a multiple of 2 ** levels.
+    direction : "a_to_b" or "b_to_a"
+        Which picture of a pair is the input; b_to_a makes aerials of maps and photos of labels, as
+        the code does.
+    judge : str
+        The discriminator by name.
+    acts_on : "generator", "discriminator", "both" or "both, two draws"
+        Which losses are multiplied by the loss weight: the paper says "the loss".
+    adversarial : "least squares" or "cross-entropy"
+    lambda_l1 : float
+        What the mean absolute difference counts in the generator's loss.
+
+    Examples
+    --------
+    >>> Translation(data="facades", model="unet(8, 32)").model
+    "unet(8, 32, 'instance', 0.5)"
+    """
+
+    task: ClassVar[str] = "translation"
+    measure: ClassVar[str] = "test_ssim"
+    chance: ClassVar[float] = 0.0
+    smallest: ClassVar[int] = 1
+    data: str = "maps"
+    model: str = "unet"
+    epochs: int = 200
+    batch: int = 1
+    optimizer: str = "adam"
+    lr: float = 2e-4
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    precision: str = "float32"
+    size: int = 256
+    direction: str = "b_to_a"
+    judge: str = "halving"
+    acts_on: str = "generator"
+    adversarial: str = "least squares"
+    lambda_l1: float = 100.0
+
+    def __post_init__(self) -> None:
+        from rgkit.data.pairs import DIRECTIONS
+        from rgkit.models.names import discriminator
+
+        super().__post_init__()
+        choices = {"direction": DIRECTIONS, "acts_on": ACTS_ON, "adversarial": ADVERSARIAL}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            hint = nearest(str(value), list(known)).removeprefix("; ")
+            require(value in known, name, value, hint)
+        levels = self.network().levels
+        whole = isinstance(self.size, int) and self.size >= 16 and self.size % 2**levels == 0
+        wanted = f"16 or more and a multiple of {2**levels}, for {levels} levels"
+        require(whole, "size", self.size, wanted)
+        judge = discriminator(self.judge)
+        # The instance norms of a discriminator want more than one number in each channel.
+        seen = self.size // 2**judge.layers
+        require(seen >= 4, "judge", self.judge, f"fewer layers, at a size of {self.size}")
+        require(self.lambda_l1 >= 0, "lambda_l1", self.lambda_l1, "0 or more")
+        object.__setattr__(self, "judge", str(judge))
+        object.__setattr__(self, "lambda_l1", float(self.lambda_l1))
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return the data sets by name: pairs to train on and to test on."""
+        from rgkit.data.pairs import SIZES
+
+        return SIZES
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the data, without loading them."""
+        from rgkit.data.pairs import fingerprint
+
+        return fingerprint(self.data)
+
+    def network(self) -> Generator:
+        """Return the generator, see `rgkit.models.names`."""
+        from rgkit.models.names import generator
+
+        return generator(self.model)
