@@ -59,6 +59,19 @@ def two_weights(config: Translation, per_epoch: int, u: np.ndarray, first: int) 
     return np.stack([u, own[first:]])
 
 
+def length(params: list[Tensor], before: list[Tensor], lr: float) -> Tensor:
+    """Return the root mean square step of all parameters, in units of the learning rate.
+
+    Under Adam it is 1 for a gradient that does not change.
+
+    >>> length([torch.ones(2)], [torch.tensor([0.9, 1.1])], 0.1).round(decimals=4).item()
+    1.0
+    """
+    moved = torch._foreach_norm(torch._foreach_sub(params, before))
+    count = sum(p.numel() for p in params)
+    return torch.stack(list(moved)).double().square().sum().div(count).sqrt() / (lr or 1.0)
+
+
 class PairStep:
     """pix2pix as a user would write it, the generator's step first, as RG's code has it.
 
@@ -77,6 +90,8 @@ class PairStep:
         self.second = make_optimizer(config, self.judge)
         self.per_epoch = -(-len(targets) // config.batch)
         self.taken = 0  # steps since the start of the run
+        self.lengths: tuple[Tensor, ...] = ()  # of each network's steps, over the last epoch
+        self.params = [[p.detach() for p in n.parameters()] for n in (self.net, self.judge)]
 
     def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
         """Train one epoch, a batch at a time.
@@ -89,15 +104,19 @@ class PairStep:
         self.net.train()
         self.judge.train()
         both = two_weights(self.config, self.per_epoch, u, self.taken)
-        losses, right = [], []
+        losses, right, lengths = list[Tensor](), list[Tensor](), list[Tensor]()
         for (x, y), lr_t, (mine, judges) in zip(
             self._batches(plan), lr.tolist(), both.T.tolist(), strict=True
         ):
+            before = [[p.clone() for p in params] for params in self.params]
             for group in (*self.optimizer.param_groups, *self.second.param_groups):
                 group["lr"] = lr_t
             loss, made = self._generate(x, y, mine)
             losses.append(loss)
             right.append(len(x) * self._tell_apart(x, y, made, judges))
+            for params, old in zip(self.params, before, strict=True):
+                lengths.append(length(params, old, lr_t))
+        self.lengths = tuple(torch.stack(lengths).view(-1, 2).square().mean(0).sqrt())
         self.taken += len(u)
         return torch.stack(losses), torch.stack(right)
 

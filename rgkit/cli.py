@@ -87,7 +87,7 @@ def readme(args: argparse.Namespace) -> int:
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
     from rgkit import data as datasets
-    from rgkit.data import cifar, layouts
+    from rgkit.data import cifar, layouts, pairs
     from rgkit.spec import nearest
 
     if args.action == "list":
@@ -99,6 +99,10 @@ def data(args: argparse.Namespace) -> int:
             here = "here" if layouts.available(name) else "not here"
             mark = layouts.FINGERPRINTS.get(name, "by its files")
             print(f"{name:<12}{mark:<18}{here:<10}{datasets.root()} (with masks)")
+        for name in pairs.FOLDERS:
+            here = "here" if pairs.available(name) else "not here"
+            mark = pairs.FINGERPRINTS.get(name, "by its files")
+            print(f"{name:<12}{mark:<18}{here:<10}{datasets.root()} (in pairs)")
         return 0
     if args.name != "cifar10":
         hint = nearest(str(args.name), ["cifar10"])

@@ -12,13 +12,14 @@ from rgkit.data.augment import Augmenter
 from rgkit.models.calibrated import optimized
 
 
-def names(measured: Sequence[str], held: bool) -> tuple[str, ...]:
+def names(measured: Sequence[str], held: bool, own: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names of what is recorded of an epoch, in order.
 
     Parameters
     ----------
     measured : what a task measures of a split
     held : whether images are held out for validation
+    own : what a task measures of its own steps
 
     >>> names(["loss", "accuracy"], held=False)[:4]
     ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
@@ -31,7 +32,7 @@ def names(measured: Sequence[str], held: bool) -> tuple[str, ...]:
         "u_std",
     )
     also = [f"validation_{name}" for name in measured] if held else []
-    return (*train, *(f"test_{name}" for name in measured), *rest, *also)
+    return (*train, *(f"test_{name}" for name in measured), *rest, *also, *own)
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ WORDS = {
     "test_l1": "mean absolute difference, %",
     "test_sharpness": "sharpness, % of the true pictures",
     "train_accuracy": "discriminator right, % of patches",
-    "weight_norm": "norm of the generator's weights",
+    "generator_step": "generator's step, in learning rates",
 }
 
 

@@ -9,6 +9,7 @@ from rgkit.data.augment import Augmenter
 
 WINDOW, DEVIATION = 11, 1.5  # of SSIM's Gaussian window, in pixels (Wang et al. 2004)
 MEASURED = ("l1", "psnr", "ssim", "sharpness")
+LENGTHS = ("generator_step", "discriminator_step")  # see `rgkit.adversarial.length`
 
 
 def psnr(made: Tensor, true: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,16 @@ from rgkit.config import Classification, ConfigError, Segmentation, Translation
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.device import DTYPES
 from rgkit.metrics import evaluate
-from rgkit.pictures import MEASURED, evaluate_pairs
+from rgkit.pictures import LENGTHS, MEASURED, evaluate_pairs
 from rgkit.pixels import evaluate_pixels, label_pixels
 from rgkit.step import PlainStep, Stepper, make_step
 
 Split = tuple[Augmenter, Any]  # and labels [N], or masks, or the pictures to be made
 Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
+
+
+def _nothing(step: Any) -> tuple[Tensor, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,16 @@ class Task:
     splits : from a config and a device to the data
     step : like `rgkit.step.make_step`
     evaluate : from a network, a split and whether to autocast to float64 tensors of shape []
+    own : names of what `steps` returns
+    steps : from the stepper, after an epoch, to float64 tensors of shape []
     """
 
     measured: tuple[str, ...]
     splits: Callable[[Any, torch.device], Splits]
     step: Callable[..., Stepper]
     evaluate: Callable[[nn.Module, Augmenter, Any, bool], tuple[Tensor, ...]]
+    own: tuple[str, ...] = ()
+    steps: Callable[[Any], tuple[Tensor, ...]] = _nothing
 
 
 def _parts(data: str, count: int, held: int, total: int) -> tuple[slice, slice]:
@@ -168,5 +177,7 @@ TASKS = {
     "segmentation": Task(
         ("loss", "accuracy", "miou", "miou_of_images"), _pictures, _pixel_step, evaluate_pixels
     ),
-    "translation": Task(MEASURED, _pairs, _pair_step, evaluate_pairs),
+    "translation": Task(
+        MEASURED, _pairs, _pair_step, evaluate_pairs, LENGTHS, operator.attrgetter("lengths")
+    ),
 }

@@ -53,7 +53,7 @@ class Training:
         train, test, held, classes = task.splits(config, where)
         # What is measured after each epoch, and under which names.
         self.measured = [test, held] if config.validation else [test]
-        self.metrics = names(task.measured, bool(config.validation))
+        self.metrics = names(task.measured, bool(config.validation), task.own)
         self.padding, self.count = train[0].padding, len(train[1])
         self.per_epoch = math.ceil(self.count / config.batch)
         steps = np.arange(self.per_epoch * config.epochs)
@@ -98,21 +98,23 @@ class Training:
             for images, labels in self.measured:
                 found = self.task.evaluate(self.step.net, images, labels, autocast)
                 totals.append(torch.stack(found))
+            totals += [value[None] for value in self.task.steps(self.step)]
             self._measured = torch.cat(totals)
 
     def collect(self) -> None:
         """Wait for the epoch that `advance` began and take over what it measured."""
         # The epoch's only transfer.
-        loss, accuracy, bad, norm, *test_and_validation = self._measured.tolist()
+        loss, accuracy, bad, norm, *others = self._measured.tolist()
         if bad >= 0:
             self.outcome.status = "diverged"
             self.outcome.diverged_at = self.epoch * self.per_epoch + int(bad)
             return
         lr, u = self.lr[self._now()], self.u[self._now()]
         count = len(self.task.measured)
-        test, held = test_and_validation[:count], test_and_validation[count:]
+        test, held_and_own = others[:count], others[count:]
         said = (norm, float(lr[-1]), float(u.mean()), float(u.std()))
-        for name, value in zip(self.metrics, (loss, accuracy, *test, *said, *held), strict=True):
+        values = (loss, accuracy, *test, *said, *held_and_own)
+        for name, value in zip(self.metrics, values, strict=True):
             self.outcome.epochs[name].append(value)
 
     def state(self) -> dict[str, Any]:

@@ -341,3 +341,25 @@ def test_an_arm_says_where_its_weight_acts():
         arm_of("RG on bth", TINY)
     with pytest.raises(ValueError, match="unknown setting 'acts_on'"):
         arm_of("RG on both", Classification())
+
+
+def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
+    """The first step of Adam is the sign of the gradient: every weight moves by the rate."""
+    config = TINY.replace(precision="float64", batch=24)
+    step, *_ = one_epoch(config, np.array([1.0]))
+    fresh = build(config.model, config.judge)
+    for found, net, old in zip(step.lengths, (step.net, step.judge), fresh, strict=True):
+        moved = flat(net) - flat(old).double()
+        wanted = moved.square().mean().sqrt() / config.lr
+        assert found.item() == pytest.approx(wanted.item(), rel=1e-9)
+    assert step.lengths[1].item() == pytest.approx(1, abs=0.2)  # biases before a norm stay
+    # Over an epoch it is the root mean square of all steps, a rate of its own for each.
+    whole, *_ = one_epoch(config.replace(batch=8))
+    (inputs, targets), *_ = TASKS["translation"].splits(config, torch.device("cpu"))
+    parts, squares = PairStep(config.replace(batch=8), inputs, targets), []
+    torch.manual_seed(0)
+    plan = epoch_plan(24, 0, 0, config.augment, inputs.padding, "cpu")
+    for u, *batch in zip(U, *(p.split(8) for p in plan), strict=True):
+        parts.epoch(tuple(batch), np.full(1, config.lr), np.full(1, u))
+        squares.append(parts.lengths[0].item() ** 2)
+    assert whole.lengths[0].item() == pytest.approx(np.mean(squares) ** 0.5, rel=1e-9)
