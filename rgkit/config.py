@@ -125,8 +125,8 @@ class Segmentation(Trained):
         return fingerprint(self.data)
 
     def network(self) -> Spec:
-        """Return the network, see `rgkit.models.names`."""
-        from rgkit.models.names import segmenter
+        """Return the network, see `rgkit.models.picture_names`."""
+        from rgkit.models.picture_names import segmenter
 
         return segmenter(self.model)
 

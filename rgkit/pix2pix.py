@@ -10,7 +10,7 @@ from rgkit.setting import Trained, require
 from rgkit.spec import nearest
 
 if TYPE_CHECKING:
-    from rgkit.models.names import Generator
+    from rgkit.models.picture_names import Generator
 
 ACTS_ON = ("generator", "discriminator", "both", "both, two draws")
 ADVERSARIAL = ("least squares", "cross-entropy")
@@ -69,7 +69,7 @@ class Translation(Trained):
 
     def __post_init__(self) -> None:
         from rgkit.data.pairs import DIRECTIONS
-        from rgkit.models.names import discriminator
+        from rgkit.models.picture_names import discriminator
 
         super().__post_init__()
         choices = {"direction": DIRECTIONS, "acts_on": ACTS_ON, "adversarial": ADVERSARIAL}
@@ -102,7 +102,7 @@ class Translation(Trained):
         return fingerprint(self.data)
 
     def network(self) -> Generator:
-        """Return the generator, see `rgkit.models.names`."""
-        from rgkit.models.names import generator
+        """Return the generator, see `rgkit.models.picture_names`."""
+        from rgkit.models.picture_names import generator
 
         return generator(self.model)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rgkit.models.names import discriminator, generator
+from rgkit.models.picture_names import discriminator, generator
 from rgkit.models.translation import build
 
 

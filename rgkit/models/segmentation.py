@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from rgkit._torchvision import import_torchvision
 from rgkit.data import DataError, root
-from rgkit.models.names import DUCHDC, PSPNet, Segmenter, segmenter
+from rgkit.models.picture_names import DUCHDC, PSPNet, Segmenter, segmenter
 
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
@@ -186,7 +186,7 @@ def build(
     Parameters
     ----------
     name : ``pspnet(backbone, width, norm)`` or ``duc_hdc(backbone, width, norm)``, see
-        `rgkit.models.names`
+        `rgkit.models.picture_names`
     classes : int
     seed : the same seed gives the same weights; the global random state is left as it was
     weights : a file with torchvision's weights for the backbone, loaded over the fresh ones

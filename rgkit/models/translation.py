@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rgkit.models.names import Discriminator, Generator, Halving, UNet, discriminator, generator
+from rgkit.models.picture_names import (
+    Discriminator,
+    Generator,
+    Halving,
+    UNet,
+    discriminator,
+    generator,
+)
 
 SLOPE = 0.2  # of the leaky ReLUs, and below the standard deviation of fresh weights: pix2pix's
 DEVIATION = 0.02
@@ -114,7 +121,7 @@ def build(
 
     Parameters
     ----------
-    name : ``unet(levels, width, norm, dropout)``, see `rgkit.models.names`
+    name : ``unet(levels, width, norm, dropout)``, see `rgkit.models.picture_names`
     judge : ``patchgan(layers, width, norm)`` or ``halving(layers, width, norm)``
     seed : the same seed gives the same weights; the global random state is left as it was
 
