@@ -147,7 +147,8 @@ def test_the_conclusion_quotes_the_scorecard(built):
         assert f"<strong>{card[claim]['verdict']}</strong>" in page
         if card[claim]["verdict"] != report.UNMEASURED:
             assert card[claim]["measured"][1:].split("<")[0].rstrip(".")[:50] in page, claim
-    assert len(re.findall(r'<img [^>]*src="[^"]*_images/(half-rate|headline|norms|decay)', page)) == 4
+    names = "half-rate|headline|norms|decay"
+    assert len(re.findall(rf'<img [^>]*src="[^"]*_images/({names})', page)) == 4
 
 
 # --- a small book of our own ----------------------------------------------------------------
