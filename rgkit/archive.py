@@ -65,9 +65,11 @@ def check(text: str) -> Record:
     wanted = config.epochs if isinstance(config, Trained) else None
     if status == "finished" and wanted and lengths != {wanted}:
         raise ValueError(f"finished, but with {sorted(lengths)} epochs of {wanted}")
-    return Record(
-        found["key"], config, fingerprint, status, epochs, found["source"], found.get("diverged_at")
-    )
+    samples = found.get("samples", [])
+    if not isinstance(samples, list) or not all(isinstance(text, str) for text in samples):
+        raise ValueError("its samples are not a list of texts")
+    at, where = found.get("diverged_at"), found["source"]
+    return Record(found["key"], config, fingerprint, status, epochs, where, at, samples=samples)
 
 
 @dataclass

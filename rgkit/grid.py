@@ -28,27 +28,39 @@ ARMS: dict[str, Callable[[Trained], dict[str, Any]]] = {
 }
 
 
-# What the paper's text says of its classification runs, and what its code did: first with the
-# scheduler that was thrown away, from 20 July 2018 on with the one that was meant.
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "code": {"schedule": "poly", "weight_decay": 1e-4},
-    "early code": {"schedule": "discarded", "weight_decay": 1e-4},
-    "paper": {"schedule": "step", "weight_decay": 5e-4},
+# What the paper's text says of its runs, and what its code did, by task. Classification first had
+# the scheduler that was thrown away, from 20 July 2018 on the one that was meant; segmentation
+# never got the second. The code's coin is an arm, "coin(0.5)".
+PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
+    "classification": {
+        "code": {"schedule": "poly", "weight_decay": 1e-4},
+        "early code": {"schedule": "discarded", "weight_decay": 1e-4},
+        "paper": {"schedule": "step", "weight_decay": 5e-4},
+    },
+    "segmentation": {
+        "paper": {"schedule": "poly(0.9, 'step')", "weight_decay": 5e-4},
+        "code": {"schedule": "discarded", "weight_decay": 5e-4},
+    },
 }
 
 
 T = TypeVar("T", bound=Trained)
 
 
-def protocol_of(name: str) -> dict[str, Any]:
+def protocol_of(name: str, task: str = "classification") -> dict[str, Any]:
     """Return the settings of a protocol; ConfigError names an unknown one and the nearest right.
 
     >>> protocol_of("paper")
     {'schedule': 'step', 'weight_decay': 0.0005}
+    >>> protocol_of("code", "segmentation")["schedule"]
+    'discarded'
     """
-    if name not in PROTOCOLS:
-        raise ConfigError(f"protocol={name!r} given{nearest(str(name), list(PROTOCOLS))}")
-    return PROTOCOLS[name]
+    known = PROTOCOLS.get(task)
+    if known is None:
+        raise ConfigError(f"protocol={name!r} given; {task} has none: {', '.join(PROTOCOLS)} do")
+    if name not in known:
+        raise ConfigError(f"protocol={name!r} given{nearest(str(name), list(known))}")
+    return known[name]
 
 
 def arm_of(arm: str, config: T) -> T:
@@ -192,7 +204,8 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
     cells = []
     for values in itertools.product(*lists.values()):
         labels = dict(zip(lists, values, strict=True))
-        settings = protocol_of(labels["protocol"]) if "protocol" in labels else {}
+        named = labels.get("protocol")
+        settings = protocol_of(named, base.task) if named is not None else {}
         own = {k: v for k, v in labels.items() if k not in ("arm", "protocol")}
         for name in settings.keys() & own.keys():
             raise ConfigError(f"the axes 'protocol' and {name!r} given; the first sets the second")

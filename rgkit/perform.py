@@ -104,6 +104,7 @@ def performing(
         diverged_at=outcome.diverged_at,
         epochs=outcome.epochs,
         source=source(name, earlier["seconds"] + time.perf_counter() - start) | extra,
+        samples=outcome.samples,
     )
 
 

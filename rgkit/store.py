@@ -9,7 +9,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class Record:
     """What one run measured and where it came from.
 
     ``epochs`` holds a list per metric, ``status`` is "finished" or "diverged"; ``source`` holds
-    commit, device, versions, seconds and date, which are recorded but do not enter the key.
+    commit, device, versions, seconds and date, which are recorded but do not enter the key;
+    ``samples`` holds what a network that labels pixels made of a few pictures, see `rgkit.samples`.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Record:
     source: dict[str, Any]
     diverged_at: int | None = None
     numerics: int = NUMERICS
+    samples: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain data, in the order of the file."""
@@ -55,7 +57,7 @@ class Record:
                 for name, values in self.epochs.items()
             },
             "source": self.source,
-        }
+        } | ({"samples": self.samples} if self.samples else {})
 
 
 def fingerprint_of(config: Config) -> str:
@@ -125,7 +127,9 @@ class Store:
             found = json.loads(path.read_text())
             config = from_dict(found["config"])
             names = ("key", "fingerprint", "status", "epochs", "source", "diverged_at", "numerics")
-            record = Record(config=config, **{name: found[name] for name in names})
+            samples = found.get("samples", [])  # only some tasks have any
+            known = {name: found[name] for name in names}
+            record = Record(config=config, samples=samples, **known)
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise StoreError(f"{path}: not a readable record ({error}); move it away") from error
         if record.numerics == NUMERICS and record.key != config.key(record.fingerprint):

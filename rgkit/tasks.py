@@ -18,6 +18,7 @@ from rgkit.device import DTYPES
 from rgkit.metrics import evaluate
 from rgkit.pictures import LENGTHS, MEASURED, evaluate_pairs
 from rgkit.pixels import evaluate_pixels, label_pixels
+from rgkit.samples import label_maps
 from rgkit.step import PlainStep, Stepper, make_step
 
 Split = tuple[Augmenter, Any]  # and labels [N], or masks, or the pictures to be made
@@ -26,6 +27,10 @@ Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; h
 
 def _nothing(step: Any) -> tuple[Tensor, ...]:
     return ()
+
+
+def _no_samples(net: nn.Module, images: Augmenter, labels: Any, autocast: bool) -> list[str]:
+    return []
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Task:
     evaluate : from a network, a split and whether to autocast to float64 tensors of shape []
     own : names of what `steps` returns
     steps : from the stepper, after an epoch, to float64 tensors of shape []
+    samples : like `evaluate`, at the end of a run, to texts that the record keeps
     """
 
     measured: tuple[str, ...]
@@ -48,6 +54,7 @@ class Task:
     evaluate: Callable[[nn.Module, Augmenter, Any, bool], tuple[Tensor, ...]]
     own: tuple[str, ...] = ()
     steps: Callable[[Any], tuple[Tensor, ...]] = _nothing
+    samples: Callable[[nn.Module, Augmenter, Any, bool], list[str]] = _no_samples
 
 
 def _parts(data: str, count: int, held: int, total: int) -> tuple[slice, slice]:
@@ -175,7 +182,11 @@ def _pair_step(
 TASKS = {
     "classification": Task(("loss", "accuracy"), _images, make_step, evaluate),
     "segmentation": Task(
-        ("loss", "accuracy", "miou", "miou_of_images"), _pictures, _pixel_step, evaluate_pixels
+        ("loss", "accuracy", "miou", "miou_of_images"),
+        _pictures,
+        _pixel_step,
+        evaluate_pixels,
+        samples=label_maps,
     ),
     "translation": Task(
         MEASURED, _pairs, _pair_step, evaluate_pairs, LENGTHS, operator.attrgetter("lengths")

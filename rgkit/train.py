@@ -23,12 +23,14 @@ class Outcome:
     """What a training run measured.
 
     ``status`` is "finished" or "diverged"; then ``diverged_at`` is the first step whose loss was
-    not finite. ``epochs`` has a list per metric, a value for each epoch that was completed.
+    not finite. ``epochs`` has a list per metric, a value for each epoch that was completed;
+    ``samples`` is what the task keeps of a few test pictures, see `rgkit.samples`.
     """
 
     status: str = "finished"
     diverged_at: int | None = None
     epochs: dict[str, list[float]] = field(default_factory=dict)
+    samples: list[str] = field(default_factory=list)
 
 
 class Training:
@@ -116,6 +118,10 @@ class Training:
         values = (loss, accuracy, *test, *said, *held_and_own)
         for name, value in zip(self.metrics, values, strict=True):
             self.outcome.epochs[name].append(value)
+        if self.over:
+            images, labels = self.measured[0]
+            autocast = self.config.precision == "bfloat16"
+            self.outcome.samples = self.task.samples(self.step.net, images, labels, autocast)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, for a checkpoint."""

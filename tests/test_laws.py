@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rgkit import law_plots, plots
-from rgkit.config import Classification, ConfigError
+from rgkit.config import Classification, ConfigError, Segmentation, Translation
 from rgkit.execute import collect
 from rgkit.grid import PROTOCOLS, Grid, around, cross, in_order
 from rgkit.store import Record, Store, fingerprint_of
@@ -16,13 +16,24 @@ LAWS = ["plain", "constant 1/2", "constant(2)", "RG", "uniform(0, 2)", NOISIER]
 
 
 def test_a_protocol_is_what_the_forensics_say():
-    cells = cross(Classification(), {"protocol": list(PROTOCOLS), "arm": ["plain"]})
+    axes = {"protocol": list(PROTOCOLS["classification"]), "arm": ["plain"]}
+    cells = cross(Classification(), axes)
     found = {c.labels["protocol"]: (c.config.schedule, c.config.weight_decay) for c in cells}
     assert found == {
         "code": ("poly(0.9, 'epoch')", 1e-4),
         "early code": ("constant", 1e-4),  # what its optimizer saw
         "paper": ("step(0.1, (0.5, 0.75))", 5e-4),
     }
+
+
+def test_segmentation_has_protocols_of_its_own_and_translation_none():
+    cells = cross(Segmentation(), {"protocol": list(PROTOCOLS["segmentation"]), "arm": ["plain"]})
+    found = {c.labels["protocol"]: (c.config.schedule, c.config.weight_decay) for c in cells}
+    assert found == {"paper": ("poly(0.9, 'step')", 5e-4), "code": ("constant", 5e-4)}
+    with pytest.raises(ConfigError, match="'early code' given; did you mean 'code'"):
+        cross(Segmentation(), {"protocol": ["early code"]})
+    with pytest.raises(ConfigError, match="translation has none: classification, segmentation do"):
+        cross(Translation(), {"protocol": ["paper"]})
 
 
 def test_an_arm_is_applied_after_the_protocol_and_no_axis_may_contradict_it():

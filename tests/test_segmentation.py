@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -18,9 +19,11 @@ from rgkit.data.augment import Augmenter, Masks, epoch_plan
 from rgkit.execute import run
 from rgkit.grid import Grid, cross
 from rgkit.iou import VOID
+from rgkit.mask_plots import overlays, tinted
 from rgkit.models.segmentation import build
 from rgkit.perform import How, perform
 from rgkit.pixels import AUXILIARY, evaluate_pixels, label_pixels
+from rgkit.samples import SHOWN, unpack
 from rgkit.step import make_optimizer, train_epoch
 from rgkit.store import Store, fingerprint_of
 from rgkit.train import Training, train
@@ -270,3 +273,47 @@ def test_the_captured_step_is_refused_and_a_diverged_run_is_said_to_be_one():
     assert record.status == "diverged"
     assert record.diverged_at is not None
     assert math.isfinite(record.source["seconds"])
+
+
+def test_a_record_keeps_what_the_network_labels_in_the_first_test_pictures(tmp_path):
+    training = Training(TINY, "cpu")
+    while not training.over:
+        assert training.outcome.samples == []
+        training.advance()
+        training.collect()
+    images, _ = training.measured[0]
+    index = torch.arange(SHOWN)
+    with torch.inference_mode():
+        wanted = training.step.net(images.plain(index)).argmax(1).numpy()
+    record = perform(TINY, How("cpu"))
+    assert record is not None
+    store = Store(tmp_path)
+    again = store.read(store.put(record))
+    assert again.samples == record.samples == training.outcome.samples
+    np.testing.assert_array_equal(np.stack([unpack(text) for text in again.samples]), wanted)
+    digits = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
+    other = perform(digits, How("cpu"))
+    assert other is not None
+    assert other.samples == []
+    assert "samples" not in other.as_dict()
+
+
+def test_overlays_show_truth_where_it_is_at_hand_and_labels_in_any_case(tmp_path, monkeypatch):
+    axes = {"arm": ["plain", "RG"], "lr": [0.05], "seed": [0, 1]}
+    grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
+    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    figure = overlays(results, ["plain", "RG"], seed=0)
+    assert [a.get_title() for a in figure.axes[:4]] == ["picture", "truth", "plain", "RG"]
+    assert len(figure.axes) == 4 * SHOWN
+    assert [t.get_text() for t in figure.legends[0].get_texts()][:1] == ["background"]
+    true = masks.load("scenes", 16)
+    guess = unpack(results.records[0].samples[0])
+    shades = plt.get_cmap("tab20")(np.arange(11))[:, :3]
+    drawn = figure.axes[2].images[0].get_array()
+    np.testing.assert_allclose(drawn, tinted(guess, shades, true.test_images[0]))
+    with pytest.raises(ValueError, match="2 runs of 'plain' have samples; name one"):
+        overlays(results, ["plain", "RG"])
+    monkeypatch.setattr("rgkit.data.layouts.available", lambda name: False)
+    figure = overlays(results, ["plain"], seed=1)
+    assert [a.get_title() for a in figure.axes[:1]] == ["plain"]
+    assert len(figure.axes) == SHOWN
