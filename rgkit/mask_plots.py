@@ -15,7 +15,7 @@ from rgkit.data.scenes import CLASSES
 from rgkit.execute import Results
 from rgkit.iou import VOID
 from rgkit.looks import use_style
-from rgkit.samples import unpack
+from rgkit.samples import SHOWN, unpack
 
 PALETTE = "tab20"  # twenty colours; VOC's 21st class repeats the first, its background
 STRENGTH = 0.6  # of the labels over the picture
@@ -48,6 +48,14 @@ def tinted(
     return mixed
 
 
+def _column(
+    maps: list[np.ndarray[Any, Any]],
+    shades: np.ndarray[Any, Any],
+    pictures: list[np.ndarray[Any, Any] | None],
+) -> list[np.ndarray[Any, Any]]:
+    return [tinted(m, shades, picture) for m, picture in zip(maps, pictures, strict=False)]
+
+
 def classes_of(data: str) -> tuple[str, ...]:
     """Return the names of a set's classes, in the order of its labels, without its files.
 
@@ -68,46 +76,47 @@ def _truth(config: Segmentation) -> masks.MaskSet | None:
 def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
     """Draw the first test pictures, their masks, and what each arm labels at the end of its run.
 
-    Labels are part of a run's record; pictures and true masks appear where the data are at hand.
+    Labels are part of a run's record; pictures and true masks appear where the data are at hand. An
+    arm that diverged or was not run has an empty column.
 
     Parameters
     ----------
     results : Results
     arms : the columns, in this order
-    cell : labels of the runs to show, such as ``lr=0.1, seed=0``; ValueError where they leave no
-        run of an arm, or more than one
+    cell : labels of the runs to show, such as ``lr=0.1, seed=0``; ValueError where they leave more
+        than one run of an arm
     """
     use_style()
-    kept = {record.key: record for record in results.records}
     runs = results.runs
     for name, value in cell.items():
         runs = runs[runs[name] == value]
-    chosen = {}
+    kept = {record.key: record for record in results.records}
+    maps: dict[str, list[np.ndarray[Any, Any]]] = {}
     for arm in arms:
-        keys = [k for k in runs.loc[runs["arm"] == arm, "key"].dropna() if kept[k].samples]
-        if len(keys) != 1:
-            raise ValueError(f"{cell} given: {len(keys)} runs of {arm!r} have samples; name one")
-        chosen[arm] = kept[keys[0]]
-    config = next(iter(chosen.values())).config
+        keys = runs.loc[runs["arm"] == arm, "key"].dropna()
+        if len(keys) > 1:
+            raise ValueError(f"{cell} given; that leaves {len(keys)} runs of {arm!r}; name one")
+        maps[arm] = [unpack(text) for key in keys for text in kept[key].samples]
+    config = next(iter(kept.values())).config
     assert isinstance(config, Segmentation)  # no other task keeps label maps
     names, true = classes_of(config.data), _truth(config)
+    columns: dict[str, list[np.ndarray[Any, Any]]] = {}
     shades = colours(len(names))
-    maps = {arm: [unpack(text) for text in record.samples] for arm, record in chosen.items()}
-    count, (height, width) = len(maps[arms[0]]), maps[arms[0]][0].shape
-    titles = [*(["picture", "truth"] if true else []), *arms]
-    size = (1.9 * len(titles), 1.9 * count * height / width + 1.0)
-    figure, axes = plt.subplots(count, len(titles), figsize=size, squeeze=False)
-    for row in range(count):
-        picture = true.test_images[row] if true else None
-        shown = [tinted(maps[arm][row], shades, picture) for arm in arms]
-        if true is not None and picture is not None:
-            truth = tinted(true.test_masks[row], shades, picture)
-            shown = [picture.transpose(1, 2, 0) / 255, truth, *shown]
-        for place, image, title in zip(axes[row], shown, titles, strict=True):
-            place.imshow(image, interpolation="nearest")
+    pictures: list[np.ndarray[Any, Any] | None] = [None] * SHOWN
+    if true is not None:
+        pictures = [*true.test_images[:SHOWN]]
+        columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test_images[:SHOWN]]
+        columns["truth"] = _column(list(true.test_masks[:SHOWN]), shades, pictures)
+    columns |= {arm: _column(found, shades, pictures) for arm, found in maps.items()}
+    shape = next((images[0].shape for images in columns.values() if images), (3, 4))
+    size = (1.9 * len(columns), 1.9 * SHOWN * shape[0] / shape[1] + 1.0)
+    figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, squeeze=False)
+    for places, (title, images) in zip(axes.T, columns.items(), strict=True):
+        places[0].set_title(title if images else f"{title}: none")
+        for place in places:
             place.set_axis_off()
-            if row == 0:
-                place.set_title(title)
+        for place, image in zip(places, images, strict=False):
+            place.imshow(image, interpolation="nearest")
     patches = [Patch(color=shade, label=name) for name, shade in zip(names, shades, strict=True)]
     figure.legend(handles=patches, ncols=6, loc="outside lower center", fontsize="small")
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -280,3 +281,35 @@ def test_verdicts_travel_in_outputs(monkeypatch):
         report.conclude("rg-cots", verdict="supported", profile="quick", measured="x")
     with pytest.raises(ValueError, match="verdict='support' given; did you mean 'supported'"):
         report.conclude("rg-cost", verdict="support", profile="quick", measured="x")
+
+
+# Neither measured nor in the ledger: Δ; the spread that others publish; a level of confidence; a
+# law of the published code at its last epoch; results that two papers have in their text.
+TYPED = {"0.3", "0.2", "99.9", "0.66", "1.34", "1.1"}
+MEASURABLE = re.compile(r"(?<=[+−-])\d+\.\d+|\d+\.\d+(?= (?:points|%))")
+
+
+def _typed(prose: str) -> list[str]:
+    """What looks like a result in prose, beside glue, code, mathematics and quotations."""
+    return MEASURABLE.findall(re.sub(r'\{glue:[^}]*\}`[^`]*`|`[^`]*`|\$[^$]*\$|"[^"]*"', "", prose))
+
+
+def test_what_looks_like_a_typed_result_is_found():
+    said = 'RG ends +1.25 points from 64.8 % ({glue:text}`gap:+.2f` at $u=-0.5$, not "2.5 points").'
+    assert _typed(said) == ["1.25", "64.8"]
+
+
+PROSE = [*NOTEBOOKS, *sorted((ROOT / "book").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda p: p.stem)
+def test_no_measured_number_is_typed_by_hand(path):
+    """Numbers in prose come through glue; typed are only those that the papers print."""
+    text = path.read_text()
+    if path.suffix == ".ipynb":
+        cells = (c for c in json.loads(text)["cells"] if c["cell_type"] == "markdown")
+        text = "\n\n".join("".join(cell["source"]) for cell in cells)
+    printed = re.findall(r"\d+\.\d+", (ROOT / "book" / "claims.yml").read_text())
+    allowed = {f"{float(p):.{digits}f}" for p in printed for digits in (2, 3)}
+    allowed |= {*printed} | TYPED
+    assert [number for number in _typed(text) if number not in allowed] == []

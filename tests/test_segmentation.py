@@ -311,9 +311,12 @@ def test_overlays_show_truth_where_it_is_at_hand_and_labels_in_any_case(tmp_path
     shades = plt.get_cmap("tab20")(np.arange(11))[:, :3]
     drawn = figure.axes[2].images[0].get_array()
     np.testing.assert_allclose(drawn, tinted(guess, shades, true.test_images[0]))
-    with pytest.raises(ValueError, match="2 runs of 'plain' have samples; name one"):
+    with pytest.raises(ValueError, match="that leaves 2 runs of 'plain'; name one"):
         overlays(results, ["plain", "RG"])
     monkeypatch.setattr("rgkit.data.layouts.available", lambda name: False)
     figure = overlays(results, ["plain"], seed=1)
     assert [a.get_title() for a in figure.axes[:1]] == ["plain"]
     assert len(figure.axes) == SHOWN
+    figure = overlays(results, ["constant 1/2", "plain"], seed=1)  # the first was not run
+    assert [a.get_title() for a in figure.axes[:2]] == ["constant 1/2: none", "plain"]
+    assert [len(a.images) for a in figure.axes[:2]] == [0, 1]
