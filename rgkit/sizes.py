@@ -65,7 +65,7 @@ PICTURES = Sizes(
             "epochs": 2, "batch": 8,
         },
         "quick": {
-            "data": "camvid", "size": 96, "model": "pspnet('resnet18', 16)", "epochs": 30,
+            "data": "camvid", "size": 48, "model": "pspnet('resnet18', 16)", "epochs": 20,
             "batch": 8,
         },
         "short": {"data": "camvid", "size": 360, "model": "pspnet('resnet50')", "epochs": 60},

@@ -23,7 +23,7 @@ from rgkit.step import PlainStep
 import_torchvision()
 from torchvision.transforms import functional as TF  # noqa: E402
 
-BATCH, CLASSES, HEIGHT, WIDTH = 8, 11, 96, 128
+BATCH, CLASSES, HEIGHT, WIDTH = 8, 11, 48, 64
 MODEL = "pspnet('resnet18', 16)"
 
 
