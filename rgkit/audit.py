@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from rgkit.looks import COLORS, use_style
+from rgkit.looks import COLORS, MARKERS, use_style
 from rgkit.report import ledger
 from rgkit.spec import nearest
 
@@ -66,6 +67,68 @@ def spread_for(gap: float, often: float = 0.05) -> float:
     0.05
     """
     return abs(gap) / (math.sqrt(2) * float(stats.norm.isf(often / 2)))
+
+
+def seed_spread(runs: pd.DataFrame, fewest: int = 3) -> pd.DataFrame:
+    """Return how far the seeds of one and the same method lie apart, a row a method and setting.
+
+    Parameters
+    ----------
+    runs : DataFrame with columns setting, arm, rate, seed, status, final: see `rgkit.recorded`
+    fewest : seeds that a setting must have; runs that diverged are left out
+
+    Returns
+    -------
+    DataFrame with columns setting, arm, rate, mean, std and count
+
+    >>> rows = [{"setting": "s", "arm": "plain", "rate": "decayed", "status": "finished"}] * 3
+    >>> found = seed_spread(pd.DataFrame(rows).assign(seed=[0, 1, 2], final=[70.0, 71.0, 72.0]))
+    >>> found["std"].tolist(), found["count"].tolist()
+    ([1.0], [3])
+    """
+    names = ["setting", "arm", "rate"]
+    done = runs.reindex(columns=[*names, "status", "final"]).query("status == 'finished'")
+    found = done.groupby(names)["final"].agg(["mean", "std", "count"])
+    return found[found["count"] >= fewest].reset_index()
+
+
+def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
+    """Return the pooled spread of the seeds by the rate's fate and the accuracy that is reached.
+
+    Parameters
+    ----------
+    spreads : see `seed_spread`
+    edges : of the bands of accuracy, in percent
+
+    Returns
+    -------
+    DataFrame indexed by rate and accuracy: spread (the root of the mean variance, each setting with
+    its degrees of freedom), settings, and degrees of freedom
+    """
+    free = spreads["count"] - 1
+    table = spreads.assign(accuracy=pd.cut(spreads["mean"], edges), free=free)
+    table["square"] = free * table["std"] ** 2
+    sums = table.groupby(["rate", "accuracy"], observed=True)
+    found = sums[["square", "free"]].sum()
+    spread = (found["square"] / found["free"]) ** 0.5
+    return pd.DataFrame({"spread": spread, "settings": sums.size(), "free": found["free"]})
+
+
+def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
+    """Draw the spread between seeds over the accuracy that they reach, and the one assumed."""
+    use_style()
+    figure, ax = plt.subplots(figsize=(7.6, 3.4))
+    for rate, arm in (("never decayed", "RG"), ("decayed", "constant 1/2")):
+        own = spreads[spreads["rate"] == rate]
+        look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "alpha": 0.7}
+        ax.scatter(own["mean"], own["std"], s=6 * own["count"], label=f"rate {rate}", **look)
+    ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("mean test accuracy of the seeds, %")
+    ax.set_ylabel("spread between seeds, points")
+    ax.legend(fontsize=8)
+    return figure
 
 
 def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from rgkit import audit
@@ -43,3 +46,27 @@ def test_the_figures_show_every_class_and_every_gap():
     assert len(ax.patches) == 20 + 1
     pairs = pd.DataFrame({"claimed": [1.43, 0.41], "gap": [3.34, 0.4]}, index=["a", "b"])
     assert [p.get_width() for p in audit.gaps(pairs).axes[0].patches] == [1.43, 0.41, 3.34, 0.4]
+
+
+def test_the_spread_of_seeds_is_pooled_by_degrees_of_freedom():
+    draws = np.random.default_rng(0)
+    rows, wanted = [], []
+    for number, seeds in enumerate((3, 5, 2)):  # the last has too few
+        finals = 75 + draws.normal(size=seeds)
+        common = {"setting": f"s{number}", "arm": "plain", "rate": "decayed", "status": "finished"}
+        rows += [common | {"seed": k, "final": value} for k, value in enumerate(finals)]
+        wanted += [(len(finals) - 1, finals.var(ddof=1))] if seeds > 2 else []
+    rows.append(rows[0] | {"seed": 9, "status": "diverged", "final": 10.0})
+    spreads = audit.seed_spread(pd.DataFrame(rows))
+    assert spreads["count"].tolist() == [3, 5]
+    (row,) = audit.pooled_spread(spreads, [0, 70, 80]).itertuples()
+    pooled = math.sqrt(sum(n * v for n, v in wanted) / sum(n for n, _ in wanted))
+    assert (row.spread, row.settings, row.free) == (pytest.approx(pooled), 2, 6)
+    figure = audit.spread_over_accuracy(spreads, 0.2)
+    assert len(figure.axes[0].collections[1].get_offsets()) == 2
+
+
+def test_without_records_there_is_no_spread_and_no_error():
+    spreads = audit.seed_spread(pd.DataFrame(columns=["status", "final"]))
+    assert audit.pooled_spread(spreads, [0, 100]).query("rate == 'decayed'").tail(1).empty
+    assert audit.spread_over_accuracy(spreads, 0.2).axes
