@@ -14,8 +14,8 @@ from rgkit.data import DataError, layouts, masks
 from rgkit.data.scenes import CLASSES
 from rgkit.execute import Results
 from rgkit.iou import VOID
-from rgkit.looks import use_style
-from rgkit.samples import SHOWN, unpack
+from rgkit.picture_grids import Image, config_of, drawn, samples_of
+from rgkit.samples import SHOWN
 
 PALETTE = "tab20"  # twenty colours; VOC's 21st class repeats the first, its background
 STRENGTH = 0.6  # of the labels over the picture
@@ -49,10 +49,10 @@ def tinted(
 
 
 def _column(
-    maps: list[np.ndarray[Any, Any]],
+    maps: list[Image],
     shades: np.ndarray[Any, Any],
-    pictures: list[np.ndarray[Any, Any] | None],
-) -> list[np.ndarray[Any, Any]]:
+    pictures: list[Image | None],
+) -> list[Image]:
     return [tinted(m, shades, picture) for m, picture in zip(maps, pictures, strict=False)]
 
 
@@ -86,37 +86,19 @@ def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
     cell : labels of the runs to show, such as ``lr=0.1, seed=0``; ValueError where they leave more
         than one run of an arm
     """
-    use_style()
-    runs = results.runs
-    for name, value in cell.items():
-        runs = runs[runs[name] == value]
-    kept = {record.key: record for record in results.records}
-    maps: dict[str, list[np.ndarray[Any, Any]]] = {}
-    for arm in arms:
-        keys = runs.loc[runs["arm"] == arm, "key"].dropna()
-        if len(keys) > 1:
-            raise ValueError(f"{cell} given; that leaves {len(keys)} runs of {arm!r}; name one")
-        maps[arm] = [unpack(text) for key in keys for text in kept[key].samples]
-    config = next(iter(kept.values())).config
+    maps = samples_of(results, arms, cell)
+    config = config_of(results)
     assert isinstance(config, Segmentation)  # no other task keeps label maps
     names, true = classes_of(config.data), _truth(config)
-    columns: dict[str, list[np.ndarray[Any, Any]]] = {}
+    columns: dict[str, list[Image]] = {}
     shades = colours(len(names))
-    pictures: list[np.ndarray[Any, Any] | None] = [None] * SHOWN
+    pictures: list[Image | None] = [None] * SHOWN
     if true is not None:
         pictures = [*true.test_images[:SHOWN]]
         columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test_images[:SHOWN]]
         columns["truth"] = _column(list(true.test_masks[:SHOWN]), shades, pictures)
     columns |= {arm: _column(found, shades, pictures) for arm, found in maps.items()}
-    shape = next((images[0].shape for images in columns.values() if images), (3, 4))
-    size = (1.9 * len(columns), 1.9 * SHOWN * shape[0] / shape[1] + 1.0)
-    figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, squeeze=False)
-    for places, (title, images) in zip(axes.T, columns.items(), strict=True):
-        places[0].set_title(title if images else f"{title}: none")
-        for place in places:
-            place.set_axis_off()
-        for place, image in zip(places, images, strict=False):
-            place.imshow(image, interpolation="nearest")
+    figure = drawn(columns)
     patches = [Patch(color=shade, label=name) for name, shade in zip(names, shades, strict=True)]
     figure.legend(handles=patches, ncols=6, loc="outside lower center", fontsize="small")
     return figure

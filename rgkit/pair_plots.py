@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from rgkit.config import Translation
+from rgkit.data import DataError, pairs
 from rgkit.execute import Results
 from rgkit.looks import use_style
+from rgkit.picture_grids import config_of, drawn, samples_of
 from rgkit.plots import _stamp, draw_curves
+from rgkit.samples import SHOWN
 
 WORDS = {
     "test_ssim": "SSIM, %",
@@ -17,6 +23,36 @@ WORDS = {
     "train_accuracy": "discriminator right, % of patches",
     "generator_step": "generator's step, in learning rates",
 }
+
+
+def _truth(config: Translation) -> pairs.PairSet | None:
+    """The pictures to be made and from what, or None where these very data are not at hand."""
+    try:
+        found = pairs.available(config.data)
+        return pairs.load(config.data, config.size, 0, config.direction) if found else None
+    except DataError:  # another copy of the set, with other pixels
+        return None
+
+
+def made(results: Results, arms: list[str], **cell: Any) -> Figure:
+    """Draw the first test inputs, what each arm makes of them at the end, and the true pictures.
+
+    What is made is part of a run's record; inputs and truth appear where the data are at hand.
+
+    Parameters
+    ----------
+    results : Results
+    arms, cell : see `rgkit.picture_grids.samples_of`
+    """
+    found = samples_of(results, arms, cell)
+    config = config_of(results)
+    assert isinstance(config, Translation)  # no other task makes pictures
+    true = _truth(config)
+    if true is None:
+        return drawn({**found})
+    first, last = ([p.transpose(1, 2, 0) for p in side[:SHOWN]]
+                   for side in (true.test_inputs, true.test_targets))  # fmt: skip
+    return drawn({"input": first, **found, "truth": last})
 
 
 def measures(results: Results) -> Figure:

@@ -1,4 +1,4 @@
-"""What networks make of a few test pictures at the end of a run: label maps, kept in its record."""
+"""What networks make of a few test pictures at the end of a run, kept in its record as text."""
 
 from __future__ import annotations
 
@@ -15,23 +15,31 @@ from rgkit.data.augment import Augmenter, Masks
 # The first of the test pictures. A set's order depends on the pixels' hashes alone, so they are as
 # good as drawn by lot, and nobody has chosen them.
 SHOWN = 3
+QUALITY = 90  # of pictures; what is measured is measured before
 
 
-def pack(labels: np.ndarray[Any, Any]) -> str:
-    """Return a label map uint8 [height, width] as a PNG in base64: about a kilobyte of text.
+def pack(image: np.ndarray[Any, Any]) -> str:
+    """Return an image as a text of a few kilobytes: base64 of PNG for labels, WebP for pictures.
+
+    Parameters
+    ----------
+    image : uint8, labels [height, width], kept as they are, or a picture [height, width, 3]
 
     >>> unpack(pack(np.eye(3, dtype=np.uint8))).tolist()
     [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
     from PIL import Image
 
-    file = io.BytesIO()
-    Image.fromarray(labels).save(file, format="PNG", optimize=True)
+    file, made = io.BytesIO(), Image.fromarray(image)
+    if image.ndim == 2:
+        made.save(file, format="PNG", optimize=True)
+    else:
+        made.save(file, format="WEBP", quality=QUALITY)
     return base64.b64encode(file.getvalue()).decode()
 
 
 def unpack(text: str) -> np.ndarray[Any, Any]:
-    """Return the label map uint8 [height, width] that `pack` made a text of."""
+    """Return the image uint8 [height, width] or [height, width, 3] that `pack` made a text of."""
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
@@ -52,3 +60,23 @@ def label_maps(net: nn.Module, images: Augmenter, masks: Masks, autocast: bool) 
     with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
         labels = net(x).argmax(1)
     return [pack(each) for each in labels.to("cpu", torch.uint8).numpy()]
+
+
+@torch.inference_mode()
+def made_pictures(
+    net: nn.Module, inputs: Augmenter, targets: Augmenter, autocast: bool
+) -> list[str]:
+    """Return what a generator makes of the first `SHOWN` inputs of a split, each packed.
+
+    Parameters
+    ----------
+    net : module from pictures to pictures between -1 and 1; it is left in evaluation mode
+    inputs, targets : the split
+    """
+    net.eval()
+    index = torch.arange(min(SHOWN, len(targets)), device=targets.images.device)
+    x = inputs.plain(index)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
+        made = net(x)
+    level = (127.5 * (made.float() + 1)).round().clamp(0, 255).to("cpu", torch.uint8)
+    return [pack(each) for each in level.permute(0, 2, 3, 1).contiguous().numpy()]

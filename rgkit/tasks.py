@@ -18,7 +18,7 @@ from rgkit.device import DTYPES
 from rgkit.metrics import evaluate
 from rgkit.pictures import LENGTHS, MEASURED, evaluate_pairs
 from rgkit.pixels import evaluate_pixels, label_pixels
-from rgkit.samples import label_maps
+from rgkit.samples import label_maps, made_pictures
 from rgkit.step import PlainStep, Stepper, make_step
 
 Split = tuple[Augmenter, Any]  # and labels [N], or masks, or the pictures to be made
@@ -189,6 +189,12 @@ TASKS = {
         samples=label_maps,
     ),
     "translation": Task(
-        MEASURED, _pairs, _pair_step, evaluate_pairs, LENGTHS, operator.attrgetter("lengths")
+        MEASURED,
+        _pairs,
+        _pair_step,
+        evaluate_pairs,
+        LENGTHS,
+        operator.attrgetter("lengths"),
+        made_pictures,
     ),
 }

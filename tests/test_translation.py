@@ -20,10 +20,11 @@ from rgkit.describe import describe
 from rgkit.execute import run
 from rgkit.grid import Grid, arm_of, cross
 from rgkit.models.translation import build
-from rgkit.pair_plots import measures
+from rgkit.pair_plots import made, measures
 from rgkit.perform import How, perform
 from rgkit.pictures import edges, evaluate_pairs, psnr, ssim
 from rgkit.profiles import translation
+from rgkit.samples import SHOWN, unpack
 from rgkit.store import Store, fingerprint_of
 from rgkit.tasks import TASKS
 from rgkit.train import Training, train
@@ -363,3 +364,38 @@ def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
         parts.epoch(tuple(batch), np.full(1, config.lr), np.full(1, u))
         squares.append(parts.lengths[0].item() ** 2)
     assert whole.lengths[0].item() == pytest.approx(np.mean(squares) ** 0.5, rel=1e-9)
+
+
+def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_path):
+    training = Training(TINY, "cpu")
+    while not training.over:
+        training.advance()
+        training.collect()
+    inputs, _ = training.measured[0]
+    with torch.inference_mode():
+        made_now = training.step.net(inputs.plain(torch.arange(SHOWN)))
+    wanted = (127.5 * (made_now + 1)).permute(0, 2, 3, 1).numpy()
+    record = perform(TINY, How("cpu"))
+    assert record is not None
+    store = Store(tmp_path)
+    kept = store.read(store.put(record)).samples
+    assert kept == training.outcome.samples
+    found = np.stack([unpack(text) for text in kept]).astype(float)
+    assert found.shape == wanted.shape == (SHOWN, 16, 16, 3)
+    assert np.abs(found - wanted).mean() < 12  # of 255: WebP keeps half of the colours' places
+
+
+def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_path, monkeypatch):
+    axes = {"arm": ["plain", "RG"], "seed": [0]}
+    grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
+    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    figure = made(results, ["plain", "RG"], seed=0)
+    assert [a.get_title() for a in figure.axes[:4]] == ["input", "plain", "RG", "truth"]
+    true = pairs.load("scenes", 16, 0, TINY.direction)
+    drawn = figure.axes[3].images[0].get_array()
+    np.testing.assert_array_equal(drawn, true.test_targets[0].transpose(1, 2, 0))
+    shown = figure.axes[1].images[0].get_array()
+    np.testing.assert_array_equal(shown, unpack(results.records[0].samples[0]))
+    monkeypatch.setattr("rgkit.data.pairs.available", lambda name: False)
+    figure = made(results, ["plain", "RG"], seed=0)
+    assert [a.get_title() for a in figure.axes[:2]] == ["plain", "RG"]

@@ -1,0 +1,64 @@
+"""Grids of pictures from the samples that records keep: a row a picture, a column an arm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from rgkit.config import Config
+from rgkit.execute import Results
+from rgkit.looks import use_style
+from rgkit.samples import SHOWN, unpack
+
+Image = np.ndarray[Any, Any]  # [height, width, 3], or [height, width] for labels
+
+
+def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[str, list[Image]]:
+    """Return the images that each arm's record keeps; none for an arm that diverged or is missing.
+
+    Parameters
+    ----------
+    cell : labels of the runs to show, such as ``{"lr": 0.1, "seed": 0}``; ValueError where they
+        leave more than one run of an arm
+    """
+    runs = results.runs
+    for name, value in cell.items():
+        runs = runs[runs[name] == value]
+    kept = {record.key: record for record in results.records}
+    found: dict[str, list[Image]] = {}
+    for arm in arms:
+        keys = runs.loc[runs["arm"] == arm, "key"].dropna()
+        if len(keys) > 1:
+            raise ValueError(f"{cell} given; that leaves {len(keys)} runs of {arm!r}; name one")
+        found[arm] = [unpack(text) for key in keys for text in kept[key].samples]
+    return found
+
+
+def config_of(results: Results) -> Config:
+    """Return the config of the first run that is recorded; ValueError if none is."""
+    if not results.records:
+        raise ValueError("no run is recorded, so there are no pictures to show")
+    return results.records[0].config
+
+
+def drawn(columns: dict[str, list[Image]]) -> Figure:
+    """Draw columns of images side by side; an empty one is titled as such.
+
+    Parameters
+    ----------
+    columns : title -> images, `SHOWN` or none
+    """
+    use_style()
+    shape = next((images[0].shape for images in columns.values() if images), (3, 4))
+    size = (1.9 * len(columns), 1.9 * SHOWN * shape[0] / shape[1] + 1.0)
+    figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, squeeze=False)
+    for places, (title, images) in zip(axes.T, columns.items(), strict=True):
+        places[0].set_title(title if images else f"{title}: none")
+        for place in places:
+            place.set_axis_off()
+        for place, image in zip(places, images, strict=False):
+            place.imshow(image, interpolation="nearest")
+    return figure
