@@ -17,7 +17,7 @@ Image = np.ndarray[Any, Any]  # [height, width, 3], or [height, width] for label
 
 
 def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[str, list[Image]]:
-    """Return the images that each arm's record keeps; none for an arm that diverged or is missing.
+    """Return the first images that each arm keeps; none for one that diverged or is missing.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[
         keys = runs.loc[runs["arm"] == arm, "key"].dropna()
         if len(keys) > 1:
             raise ValueError(f"{cell} given; that leaves {len(keys)} runs of {arm!r}; name one")
-        found[arm] = [unpack(text) for key in keys for text in kept[key].samples]
+        found[arm] = [unpack(text) for key in keys for text in kept[key].samples[:SHOWN]]
     return found
 
 

@@ -15,6 +15,7 @@ from rgkit.data.augment import Augmenter, Masks
 # The first of the test pictures. A set's order depends on the pixels' hashes alone, so they are as
 # good as drawn by lot, and nobody has chosen them.
 SHOWN = 3
+KEPT = 6  # of generated pictures: readers are asked to tell them apart, see `rgkit.blind`
 QUALITY = 90  # of pictures; what is measured is measured before
 
 
@@ -66,7 +67,7 @@ def label_maps(net: nn.Module, images: Augmenter, masks: Masks, autocast: bool) 
 def made_pictures(
     net: nn.Module, inputs: Augmenter, targets: Augmenter, autocast: bool
 ) -> list[str]:
-    """Return what a generator makes of the first `SHOWN` inputs of a split, each packed.
+    """Return what a generator makes of the first `KEPT` inputs of a split, each packed.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def made_pictures(
     inputs, targets : the split
     """
     net.eval()
-    index = torch.arange(min(SHOWN, len(targets)), device=targets.images.device)
+    index = torch.arange(min(KEPT, len(targets)), device=targets.images.device)
     x = inputs.plain(index)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
         made = net(x)

@@ -182,3 +182,35 @@ def test_pages_fit_a_phone_and_are_readable_in_both_themes(driver, built, theme)
         width = driver.execute_script("return document.scrollingElement.scrollWidth")
         assert width <= PHONE + 1, f"{page} is {width} pixels wide on a phone of {PHONE}"
         assert driver.execute_script(PALE) == [], page
+
+
+def test_the_blind_test_counts_what_the_reader_prefers_and_tells_only_at_the_end(driver, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    from rgkit import blind
+
+    look(driver)
+    pictures = {arm: f"data:image/svg+xml,<svg id='{arm}'/>" for arm in ("RG", "half", "plain")}
+    asked = [("RG", "plain")] * 6 + [("half", "plain")] * 4
+    every = [{"pair": f"{a}|{b}", "first": pictures[a], "second": pictures[b]} for a, b in asked]
+    page = tmp_path / "blind.html"
+    page.write_text(f"<body>{blind.page(every)}</body>")
+    driver.get(page.as_uri())
+    box = driver.find_element(By.CLASS_NAME, "blind")
+    seen = set()
+    for number in range(len(asked)):
+        assert f"{number + 1} of {len(asked)}" in box.text
+        assert "RG" not in box.text
+        buttons = box.find_elements(By.CSS_SELECTOR, ".blind-pair button")
+        sources = [b.find_element(By.TAG_NAME, "img").get_attribute("src") for b in buttons]
+        seen.add(sources.index(pictures["plain"]))
+        # This reader likes RG and never half.
+        likes = [pictures["RG"] in s for s in sources]
+        side = likes.index(True) if any(likes) else sources.index(pictures["plain"])
+        buttons[side].click()
+    assert seen == {0, 1}  # by lot: one side alone would be one test in 512
+    assert "You preferred RG to plain in 6 of 6 pairs" in box.text
+    assert "in 3 % of such tests" in box.text  # 2 / 64
+    assert "You preferred half to plain in 0 of 4 pairs" in box.text
+    assert not box.find_element(By.CLASS_NAME, "blind-pair").is_displayed()
+    assert errors(driver) == []

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from rgkit import weights
 from rgkit._torchvision import import_torchvision
 from rgkit.adversarial import PairStep, two_weights
+from rgkit.blind import trials
 from rgkit.config import Classification, Translation, from_dict
 from rgkit.data import pairs
 from rgkit.data.augment import Augmenter, epoch_plan
@@ -24,7 +25,7 @@ from rgkit.pair_plots import made, measures
 from rgkit.perform import How, perform
 from rgkit.pictures import edges, evaluate_pairs, psnr, ssim
 from rgkit.profiles import translation
-from rgkit.samples import SHOWN, unpack
+from rgkit.samples import KEPT, unpack
 from rgkit.store import Store, fingerprint_of
 from rgkit.tasks import TASKS
 from rgkit.train import Training, train
@@ -373,7 +374,7 @@ def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_pa
         training.collect()
     inputs, _ = training.measured[0]
     with torch.inference_mode():
-        made_now = training.step.net(inputs.plain(torch.arange(SHOWN)))
+        made_now = training.step.net(inputs.plain(torch.arange(KEPT)))
     wanted = (127.5 * (made_now + 1)).permute(0, 2, 3, 1).numpy()
     record = perform(TINY, How("cpu"))
     assert record is not None
@@ -381,7 +382,7 @@ def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_pa
     kept = store.read(store.put(record)).samples
     assert kept == training.outcome.samples
     found = np.stack([unpack(text) for text in kept]).astype(float)
-    assert found.shape == wanted.shape == (SHOWN, 16, 16, 3)
+    assert found.shape == wanted.shape == (KEPT, 16, 16, 3)
     assert np.abs(found - wanted).mean() < 12  # of 255: WebP keeps half of the colours' places
 
 
@@ -396,6 +397,11 @@ def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_p
     np.testing.assert_array_equal(drawn, true.test_targets[0].transpose(1, 2, 0))
     shown = figure.axes[1].images[0].get_array()
     np.testing.assert_array_equal(shown, unpack(results.records[0].samples[0]))
+    asked = trials(results, [("RG", "plain"), ("constant 1/2", "plain")])
+    assert [trial["pair"] for trial in asked] == ["RG|plain"] * KEPT  # the other was not run
+    rg, plain = (record.samples for record in reversed(results.records))
+    assert [t["first"].partition(",")[2] for t in asked] == rg
+    assert [t["second"].partition(",")[2] for t in asked] == plain
     monkeypatch.setattr("rgkit.data.pairs.available", lambda name: False)
     figure = made(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:2]] == ["plain", "RG"]
