@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rgkit.arithmetic import cost
-from rgkit.config import Classification, Trained
+from rgkit.config import Classification, ImageFolder, Trained
 from rgkit.grid import Grid
 from rgkit.models.calibrated import Calibrated, gc_layers
 from rgkit.models.classification import build
@@ -112,8 +112,10 @@ def costs(grid: Grid) -> pd.DataFrame:
     """
     rows = {}
     for cell in grid:
-        assert isinstance(cell.config, Classification)
-        found = cost(cell.config.model)
+        config = cell.config
+        assert isinstance(config, Classification | ImageFolder)
+        size = config.size if isinstance(config, ImageFolder) else 32
+        found = cost(config.model, size, 1_000 if config.data == "imagenet" else 10)
         rows[cell.labels["arm"]] = (found.parameters, found.in_r, found.macs)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "in R", "macs"])
     table.index.name = "arm"

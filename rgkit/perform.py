@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgkit.checkpoint import Checkpoint
-from rgkit.config import Config, StepTiming, Trained
+from rgkit.config import Config, ImageFolder, StepTiming, Trained
 from rgkit.store import Record, Store, commit, fingerprint_of, source
 
 # Yields the part that is done, from that with which it begins up to 1, whenever others may have a
@@ -56,6 +56,13 @@ def performing(
     """
     from rgkit.device import device_name
 
+    if isinstance(config, ImageFolder) and config.processes > 1:
+        from torch import distributed
+
+        if not distributed.is_initialized():  # this process is none of those that share the run
+            from rgkit.ranks import sharing
+
+            return (yield from sharing(config, how, stop))
     start = time.perf_counter()
     commit()  # before the run, so that it names the code that ran
     name, earlier = device_name(how.device), dict[str, Any](seconds=0.0, resumed=0)

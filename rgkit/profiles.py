@@ -19,7 +19,7 @@ from typing import Any
 
 from rgkit.config import Config, ConfigError, StepTiming
 from rgkit.grid import Cell, Grid, around, cross
-from rgkit.sizes import IMAGES, PAIRS, PICTURES, Sizes
+from rgkit.sizes import FOLDERS, IMAGES, PAIRS, PICTURES, Sizes
 from rgkit.spec import nearest
 from rgkit.store import Store
 
@@ -106,6 +106,16 @@ def translation(profile: str, **options: Any) -> Grid:
     (4, 'scenes', 'translation')
     """
     return trained(PAIRS, profile, **options)
+
+
+def image_folder(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook that trains on folders of images; for options see `trained`.
+
+    >>> grid = image_folder("smoke", arm=["plain"], processes=[1, 2])
+    >>> len(grid), grid[0].config.data, grid[2].config.processes
+    (4, 'scenes', 2)
+    """
+    return trained(FOLDERS, profile, **options)
 
 
 def trained(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgkit import data
-from rgkit.config import Classification, Segmentation, Trained, Translation
+from rgkit.config import Classification, ImageFolder, Segmentation, Trained, Translation
 from rgkit.data import layouts, pairs
 
 SMOKE: dict[str, Any] = {
@@ -75,6 +75,25 @@ PICTURES = Sizes(
     {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
     lambda: layouts.available("camvid"),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
+)  # fmt: skip
+# ImageNet may not be passed on and takes days: a laptop sees the recipe at work on a stand-in.
+FOLDERS = Sizes(
+    ImageFolder(),
+    {
+        "smoke": {
+            "data": "scenes", "images": 48, "size": 16, "model": "resnet8(4)", "epochs": 2,
+            "batch": 16,
+        },
+        "quick": {
+            "data": "scenes", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
+        },
+        "short": {"epochs": 24},
+        "paper": {},
+    },
+    {},
+    {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
+    lambda: True,
+    "",
 )  # fmt: skip
 # At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
 # judgements that each see a third of its width, as those of RG's code do at 256.

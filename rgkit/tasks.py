@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rgkit import data as datasets
-from rgkit.config import Classification, ConfigError, Segmentation, Translation
+from rgkit.config import Classification, ConfigError, ImageFolder, Segmentation, Translation
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.device import DTYPES
 from rgkit.metrics import evaluate
@@ -149,6 +149,33 @@ def _pairs(config: Translation, where: torch.device) -> Splits:
     )  # fmt: skip
 
 
+def _folders(config: ImageFolder, where: torch.device) -> Any:
+    """Images that stay on the disk: the first number of a split is what its labels are."""
+    from rgkit.data.folders import Folder
+
+    train = Folder(config.data, "train", config.size, config.images, config.seed, where)
+    test = Folder(config.data, "val", config.size)
+    none: list[int] = []
+    return (train, train.rows), (test, test.rows), (test, none), len(train.classes)
+
+
+def _folder_step(
+    kind: str, config: ImageFolder, classes: int, images: Any, rows: Any, place: int = 0
+) -> Stepper:
+    """Return the plain step: the captured one is for images that fit on the device."""
+    if kind not in ("auto", "plain"):
+        raise ValueError(f"step={kind!r} given with folders of images; use 'plain'")
+    from rgkit.shares import FolderStep
+
+    return FolderStep(config, classes, images)
+
+
+def _evaluate_folder(net: nn.Module, images: Any, rows: Any, autocast: bool) -> tuple[Tensor, ...]:
+    from rgkit.shares import evaluate_folder
+
+    return evaluate_folder(net, images, autocast)
+
+
 def _pixel_step(
     kind: str, config: Segmentation, classes: int, images: Augmenter, masks: Masks, place: int = 0
 ) -> Stepper:
@@ -181,6 +208,7 @@ def _pair_step(
 
 TASKS = {
     "classification": Task(("loss", "accuracy"), _images, make_step, evaluate),
+    "image-folder": Task(("loss", "accuracy", "top5"), _folders, _folder_step, _evaluate_folder),
     "segmentation": Task(
         ("loss", "accuracy", "miou", "miou_of_images"),
         _pictures,

@@ -10,7 +10,7 @@ from torch import nn
 from rgkit._torchvision import import_torchvision
 from rgkit.models import residual
 from rgkit.models.calibrated import Calibrated
-from rgkit.models.names import GC, WRN, Model, PlainNet, ResNet8, StagedResNet, model
+from rgkit.models.names import GC, WRN, LargeResNet, Model, PlainNet, ResNet8, StagedResNet, model
 
 import_torchvision()
 from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
@@ -132,8 +132,8 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     name : str
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
         ``densenet121``, a small one of the last three, ``plain_net(depth, width, norm, stem)``,
-        ``staged_resnet(widths, blocks)``, ``wrn(depth, times)``, or one of these in branches,
-        ``gc(...)``; see `rgkit.models.names`.
+        ``staged_resnet(widths, blocks)``, ``large_resnet(width)``, ``wrn(depth, times)``, or one of
+        these in branches, ``gc(...)``; see `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
@@ -158,6 +158,9 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
             return _plain_net(spec, classes)
         if isinstance(spec, StagedResNet):
             return residual.staged(spec.widths, spec.blocks, classes)
+        if isinstance(spec, LargeResNet):
+            widths = tuple(spec.width * 2**stage for stage in range(4))
+            return residual.staged(widths, (2, 2, 2, 2), classes, large=True)
         if isinstance(spec, WRN):
             return residual.wide(spec.depth, spec.times, classes)
         if isinstance(spec, GC):

@@ -123,6 +123,21 @@ class StagedResNet(Model):
 
 
 @dataclass(frozen=True)
+class LargeResNet(Model):
+    """ResNet-18 for ImageNet (7x7 stem of stride 2, max-pool): stages of 1, 2, 4, 8 times `width`.
+
+    CSGD's Table 3 has it at its usual width, 64.
+    """
+
+    name = "large_resnet"
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"{self}: the width is a whole number of 1 or more")
+
+
+@dataclass(frozen=True)
 class WRN(Model):
     """Zagoruyko and Komodakis 2016: `depth` is 6n + 4, the stages are `times` as wide as 16-32-64.
 
@@ -218,6 +233,6 @@ def changed(arm: str, base: str) -> Model:
     more = math.sqrt(change.times)
     if isinstance(plain, StagedResNet):
         return replace(plain, widths=tuple(round(width * more) for width in plain.widths))
-    if not isinstance(plain, ResNet8 | PlainNet):
+    if not isinstance(plain, ResNet8 | PlainNet | LargeResNet):
         raise ValueError(f"arm {arm!r} given with {base}, which has no width to change")
     return replace(plain, width=round(plain.width * more))

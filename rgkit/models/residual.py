@@ -21,8 +21,13 @@ def _stem(width: int) -> nn.Conv2d:
     return nn.Conv2d(3, width, 3, padding=1, bias=False)
 
 
-def staged(widths: tuple[int, ...], blocks: tuple[int, ...], classes: int) -> nn.Module:
-    """Return a residual network of basic blocks; a stage that widens halves the image first."""
+def staged(
+    widths: tuple[int, ...], blocks: tuple[int, ...], classes: int, large: bool = False
+) -> nn.Module:
+    """Return a residual network of basic blocks; a stage that widens halves the image first.
+
+    A `large` one has ImageNet's stem, which makes the image four times smaller.
+    """
     inside, layers = widths[0], list[nn.Module]()
     for out, count in zip(widths, blocks, strict=True):
         for place in range(count):
@@ -32,7 +37,9 @@ def staged(widths: tuple[int, ...], blocks: tuple[int, ...], classes: int) -> nn
                 short = nn.Sequential(resnet.conv1x1(inside, out, stride), nn.BatchNorm2d(out))
             layers.append(resnet.BasicBlock(inside, out, stride, short))
             inside = out
-    head = [_stem(widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+    stem = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False) if large else _stem(widths[0])
+    head = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+    head += [nn.MaxPool2d(3, 2, 1)] if large else []
     tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes)]
     return _start(nn.Sequential(*head, *layers, *tail))
 
