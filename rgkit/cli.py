@@ -87,6 +87,7 @@ def readme(args: argparse.Namespace) -> int:
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
     from rgkit import data as datasets
+    from rgkit import imagefolder
     from rgkit.data import cifar, layouts, pairs
     from rgkit.spec import nearest
 
@@ -103,6 +104,9 @@ def data(args: argparse.Namespace) -> int:
             here = "here" if pairs.available(name) else "not here"
             mark = pairs.FINGERPRINTS.get(name, "by its files")
             print(f"{name:<12}{mark:<18}{here:<10}{datasets.root()} (in pairs)")
+        mark = imagefolder.fingerprint("imagenet")
+        here, mark = ("not here", "by its files") if mark == "absent" else ("here", mark)
+        print(f"{'imagenet':<12}{mark:<18}{here:<10}{datasets.root()} (a folder a class)")
         return 0
     if args.name != "cifar10":
         hint = nearest(str(args.name), ["cifar10"])
