@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -87,13 +90,37 @@ def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> F
         return _stamp(nothing_yet(), results)
     use_style()
     figure, ax = plt.subplots(figsize=(7.6, 3.4))
+    _errors(ax, own, costs)
+    return _stamp(figure, results)
+
+
+def errors_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> Figure:
+    """Draw `error_by_cost` for every network and data set, a panel each.
+
+    Parameters
+    ----------
+    own : from `rgkit.crossfit`: model, data, arm, seed, final
+    costs : from `rgkit.calibration.costs_of_networks`
+    """
+    if own.empty:
+        return _stamp(nothing_yet(), results)
+    use_style()
+    parts: list[tuple[Any, pd.DataFrame]] = list(own.groupby(["data", "model"], sort=False))
+    figure, axes = plt.subplots(len(parts), figsize=(7.6, 3.2 * len(parts)), squeeze=False)
+    for ax, ((data, model), part) in zip(axes[:, 0], parts, strict=True):
+        _errors(ax, part, costs.loc[model])
+        ax.set_title(f"made from {model}, {data}", fontsize=10)
+    return _stamp(figure, results)
+
+
+def _errors(ax: Axes, own: pd.DataFrame, costs: pd.DataFrame) -> None:
     line: dict[float, float] = {}
     for arm, look in looks(_arms(own)).items():
         error = 100 - own.loc[own["arm"] == arm, "final"]
         x = float(costs["macs"][arm]) / 1e6
         ax.plot([x] * len(error), error, ".", color=look["color"], ms=5, alpha=0.6)
         ax.plot(x, error.mean(), ls="none", ms=9, **look, label=arm)
-        if not arm.startswith("gc"):
+        if arm == "plain" or "wider" in arm:
             line[x] = float(error.mean())
     ax.plot(sorted(line), [line[x] for x in sorted(line)], color="#4c4c4c", lw=1, zorder=0)
     ax.set_xscale("log")
@@ -103,7 +130,6 @@ def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> F
     ax.set_xlabel("million multiply-accumulates an image")
     ax.set_ylabel("test error, %")
     ax.legend(fontsize=8)
-    return _stamp(figure, results)
 
 
 def error_curves(results: Results) -> Figure:

@@ -12,7 +12,7 @@ from torch import nn
 
 from rgkit.arithmetic import cost
 from rgkit.config import Classification, ImageFolder, Trained
-from rgkit.grid import Grid
+from rgkit.grid import Cell, Grid
 from rgkit.models.calibrated import Calibrated, gc_layers
 from rgkit.models.classification import build
 from rgkit.models.names import GC
@@ -100,6 +100,23 @@ def equal_branches(model: str = "resnet8(8)", branches: int = 4) -> dict[str, fl
     distance = float((logits - same).abs().max() / logits.abs().max())
     one, many = cost(model), cost(f"gc({branches}, base={model!r})")
     return {"distance": distance, "times": many.macs / one.macs}
+
+
+def costs_of_networks(grid: Grid) -> pd.DataFrame:
+    """Return the `costs` of the arms of several networks, under (model, arm).
+
+    ``times`` is by the first arm of the network.
+
+    >>> from rgkit.grid import cross
+    >>> axes = {"model": ["wrn(10, 0.5)", "resnet8(4)"], "arm": ["plain", "gc(3)"]}
+    >>> costs_of_networks(Grid(cross(Classification(), axes)))["times"].tolist()
+    [1.0, 3.0, 1.0, 3.0]
+    """
+    parts: dict[str, list[Cell]] = {}
+    for cell in grid:
+        parts.setdefault(str(cell.labels["model"]), []).append(cell)
+    tables = {model: costs(Grid(tuple(cells))) for model, cells in parts.items()}
+    return pd.concat(tables, names=["model", "arm"])
 
 
 def costs(grid: Grid) -> pd.DataFrame:

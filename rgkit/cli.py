@@ -95,7 +95,8 @@ def data(args: argparse.Namespace) -> int:
         for name in datasets.NAMES:
             where = "embedded" if name in datasets.EMBEDDED else str(datasets.root())
             here = "here" if datasets.available(name) else "not here"
-            print(f"{name:<12}{datasets.FINGERPRINTS[name]:<18}{here:<10}{where}")
+            mark = datasets.FINGERPRINTS.get(name, "by its files")
+            print(f"{name:<12}{mark:<18}{here:<10}{where}")
         for name in layouts.LAYOUTS:
             here = "here" if layouts.available(name) else "not here"
             mark = layouts.FINGERPRINTS.get(name, "by its files")
@@ -108,12 +109,13 @@ def data(args: argparse.Namespace) -> int:
         here, mark = ("not here", "by its files") if mark == "absent" else ("here", mark)
         print(f"{'imagenet':<12}{mark:<18}{here:<10}{datasets.root()} (a folder a class)")
         return 0
-    if args.name != "cifar10":
-        hint = nearest(str(args.name), ["cifar10"])
+    if args.name not in cifar.SETS:
+        hint = nearest(str(args.name), list(cifar.SETS))
         raise UsageError(f"rgkit data get {args.name}: nothing to fetch under that name{hint}")
-    if not datasets.available("cifar10"):
-        cifar.download(datasets.root())
-    print(f"cifar10: {len(datasets.load('cifar10').train_labels):,} images in {datasets.root()}")
+    if not datasets.available(args.name):
+        cifar.download(args.name, datasets.root())
+    count = len(datasets.load(args.name).train_labels)
+    print(f"{args.name}: {count:,} images in {datasets.root()}")
     return 0
 
 

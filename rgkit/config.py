@@ -49,6 +49,17 @@ class Classification(Trained):
 
     task: ClassVar[str] = "classification"
 
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess, in percent: every class is as large as any other.
+
+        >>> Classification().chance, Classification(data="cifar100").chance
+        (10.0, 1.0)
+        """
+        from rgkit.data import CLASSES
+
+        return 100 / CLASSES[self.data]
+
     def sizes(self) -> Mapping[str, tuple[int, int]]:
         """Return the data sets by name: images to train on and to test on."""
         from rgkit.data import SIZES  # late: the data modules are not needed to hash a config
@@ -57,9 +68,9 @@ class Classification(Trained):
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the data, without loading them."""
-        from rgkit.data import FINGERPRINTS
+        from rgkit.data import fingerprint_of
 
-        return FINGERPRINTS[self.data]
+        return fingerprint_of(self.data)
 
     def network(self) -> Spec:
         """Return the network, see `rgkit.models.names`."""
@@ -93,7 +104,6 @@ class Segmentation(Trained):
 
     task: ClassVar[str] = "segmentation"
     measure: ClassVar[str] = "test_miou"
-    chance: ClassVar[float] = 0.0
     data: str = "voc2012"
     model: str = "pspnet('resnet101', 64, 'frozen')"
     epochs: int = 200

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rgkit import schedules, weights
 from rgkit.config import Config, ConfigError, Trained
 from rgkit.matched import coin_of, mean_of
-from rgkit.models.names import NETWORKS, changed
+from rgkit.models.arms import NETWORKS, changed
 from rgkit.spec import nearest, registry
 
 # Arms: what is compared. Each maps a plain config to the changes that make the arm.
@@ -67,7 +67,8 @@ def arm_of(arm: str, config: T) -> T:
     """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
 
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
-    ``gc(...)`` and ``wider(times)`` change the network, see `rgkit.models.names.changed`.
+    ``gc(...)``, ``side_by_side(copies)`` and ``wider(times)`` change the network, see
+    `rgkit.models.arms.changed`.
     With "mean of " or "coin of " before an arm, it is that control of it, see `rgkit.matched`.
     With " on both" or another of `rgkit.pix2pix.ACTS_ON` after it, u acts there.
     Raises ConfigError for what is none of these, with the nearest right name.

@@ -67,7 +67,6 @@ class ImageFolder(Trained):
     """
 
     task: ClassVar[str] = "image-folder"
-    chance: ClassVar[float] = 0.0
     data: str = "imagenet"
     model: str = "large_resnet"
     epochs: int = 120

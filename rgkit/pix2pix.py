@@ -49,7 +49,6 @@ class Translation(Trained):
 
     task: ClassVar[str] = "translation"
     measure: ClassVar[str] = "test_ssim"
-    chance: ClassVar[float] = 0.0
     smallest: ClassVar[int] = 1
     data: str = "maps"
     model: str = "unet"

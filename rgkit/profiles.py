@@ -24,6 +24,7 @@ from rgkit.spec import nearest
 from rgkit.store import Store
 
 NAMES = ("smoke", "quick", "short", "paper")
+Axes = Mapping[str, Iterable[Any]]
 SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
 
 
@@ -129,7 +130,7 @@ def trained(
     per_profile: dict[str, dict[str, Any]] | None = None,
     validation: bool = False,
     like: Grid | None = None,
-    vary: Sequence[Mapping[str, Iterable[Any]]] = (),
+    vary: Sequence[Axes] | Mapping[str, Sequence[Axes]] = (),
     store: Store | None = None,
     **axes: Iterable[Any],
 ) -> Grid:
@@ -153,13 +154,17 @@ def trained(
     like : Grid, optional
         The page's main grid: this one has its profile, and where that was found by "best", it
         shows what is recorded and calls the rest missing, without training it.
-    vary : sequence of axes
+    vary : sequence of axes, or one for each profile by name, "embedded" among them
         One setting after another: for each, `axes` with these in the place of their namesakes.
     axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``; ``seed`` may be
         among them
     """
     store = store or Store()
     given = axes.pop("seed", None)
+    every = (*NAMES, "embedded")
+    varied = vary if isinstance(vary, Mapping) else dict.fromkeys(every, vary)
+    if set(varied) != set(every):
+        raise ConfigError(f"vary={sorted(varied)} given by profile; give {', '.join(every)}")
 
     def cells(name: str) -> tuple[Cell, ...]:
         embedded = name == "embedded"
@@ -170,9 +175,10 @@ def trained(
         changes |= {"epochs": epochs} if epochs else {}
         repeats = given or range(seeds or SEEDS["quick" if embedded else name])
         plain, crossed = sizes.plain.replace(**changes), {**axes, "seed": repeats}
-        return around(plain, crossed, vary, priority) if vary else cross(plain, crossed, priority)
+        each = varied[name]
+        return around(plain, crossed, each, priority) if each else cross(plain, crossed, priority)
 
-    names = (*dict.fromkeys([*axes, *itertools.chain(*vary)]), "seed")
+    names = (*dict.fromkeys([*axes, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
     if like is not None:
         here = like.profile != "quick" or sizes.here()
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")

@@ -13,7 +13,8 @@ from typing import Any
 from rgkit.report import SOURCE_MIME
 from rgkit.verdicts import UNMEASURED
 
-GLUED = re.compile(r"\{glue:text\}`(\w+)(?::[^`]*)?`")
+GLUED = re.compile(r"\{glue:text\}`(\w+)(?::([^`]*))?`")
+PRINTED = "printed_"  # what a paper prints is no less so where nothing of ours is measured
 TABLE = f'<p class="unmeasured">A table of numbers: {UNMEASURED}, a smoke test only.</p>'
 
 
@@ -35,8 +36,8 @@ def glued(notebook: dict[str, Any]) -> dict[str, str]:
 def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
     """Replace, in place, every number that is no result by the words "not measured".
 
-    Numbers in prose that are missing; and where the page is a smoke test, all numbers in prose and
-    all tables.
+    Numbers in prose that are missing; and where the page is a smoke test, all tables and all
+    numbers in prose but those called ``printed_…``, which a paper prints: they are written out.
 
     >>> cell = {"cell_type": "markdown", "source": "It is {glue:text}`gap:+.2f` points."}
     >>> output = {"data": {SOURCE_MIME: {"profile": "smoke"}}}
@@ -47,9 +48,12 @@ def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
     facts = [o["data"][SOURCE_MIME] for o in _outputs(notebook) if SOURCE_MIME in o.get("data", {})]
     smoke = any(fact["profile"] == "smoke" for fact in facts)
     # Text is quoted; a number without bounds says as little as one that is missing.
-    missing = {name for name, value in glued(notebook).items() if value in ("nan", "inf", "-inf")}
+    values = glued(notebook)
+    missing = {name for name, value in values.items() if value in ("nan", "inf", "-inf")}
 
     def said(match: re.Match[str]) -> str:
+        if smoke and match[1].startswith(PRINTED) and match[1] in values:
+            return format(float(values[match[1]]), match[2] or "")
         return f"*{UNMEASURED}*" if smoke or match[1] in missing else match[0]
 
     for cell in notebook["cells"]:

@@ -10,6 +10,7 @@ from torch.nn.functional import conv2d, cross_entropy
 from rgkit.arithmetic import cost
 from rgkit.config import Classification, ConfigError
 from rgkit.grid import arm_of
+from rgkit.models.arms import changed
 from rgkit.models.calibrated import (
     Calibrated,
     GCConv2d,
@@ -18,7 +19,7 @@ from rgkit.models.calibrated import (
     optimized,
 )
 from rgkit.models.classification import build
-from rgkit.models.names import GC, changed, model
+from rgkit.models.names import GC, model
 from rgkit.step import make_optimizer, make_step
 from rgkit.train import Training, train
 

@@ -4,86 +4,151 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rgkit import data as datasets
+from rgkit.config import Classification, Segmentation, Translation
 from rgkit.data import DataError, cifar
+from rgkit.train import Training
 
 
-@pytest.fixture
-def small_files(monkeypatch):
-    """CIFAR's layouts with 20 images a file, so that tests need no real CIFAR."""
-    monkeypatch.setattr(cifar, "IMAGES_PER_FILE", 20)
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (6, 20, 3072), np.uint8), rng.integers(0, 10, (6, 20))
+@pytest.fixture(params=sorted(cifar.SETS))
+def small(request, monkeypatch):
+    """A set's official layouts with 20 images a file, so that tests need no real CIFAR."""
+    official = replace(cifar.SETS[request.param], images=(20, 20))
+    monkeypatch.setitem(cifar.SETS, request.param, official)
+    rng, files = np.random.default_rng(0), len(official.train) + 1
+    labels = rng.integers(0, datasets.CLASSES[request.param], (files, 20))
+    return request.param, rng.integers(0, 256, (files, 20, 3072), np.uint8), labels
 
 
-def write_binary(folder, pixels, labels):
-    target = folder / cifar.BINARY
+def write_binary(folder, name, pixels, labels):
+    official = cifar.SETS[name]
+    target = folder / official.binary
     target.mkdir()
-    names = [*cifar.TRAIN, "test_batch.bin"]
-    for name, x, y in zip(names, pixels, labels, strict=True):
-        rows = np.concatenate([y[:, None].astype(np.uint8), x], 1)
-        (target / name).write_bytes(rows.tobytes())
+    for file, x, y in zip((*official.train, official.test), pixels, labels, strict=True):
+        above = np.full((len(y), official.labels - 1), 7)  # the superclass, which is not read
+        rows = np.concatenate([above, y[:, None], x], 1).astype(np.uint8)
+        (target / file).write_bytes(rows.tobytes())
     return target
 
 
-def write_python(folder, pixels, labels, monkeypatch):
+def write_python(folder, name, pixels, labels, monkeypatch):
     from rgkit._torchvision import import_torchvision
 
-    kind = import_torchvision().datasets.CIFAR10
-    target = folder / cifar.PYTHON
+    official, fine = cifar.SETS[name], "fine_labels" if name == "cifar100" else "labels"
+    kind = getattr(import_torchvision().datasets, official.title.replace("-", ""))
+    target = folder / official.python
     target.mkdir()
-    sums = {}
-    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-    for name, x, y in zip(names, pixels, labels, strict=True):
-        text = pickle.dumps({"data": x, "labels": y.tolist()})
-        (target / name).write_bytes(text)
-        sums[name] = hashlib.md5(text).hexdigest()
-    meta = pickle.dumps({"label_names": list("abcdefghij")})
-    (target / "batches.meta").write_bytes(meta)
-    monkeypatch.setattr(kind, "train_list", [[n, sums[n]] for n in names[:5]])
-    monkeypatch.setattr(kind, "test_list", [[names[5], sums[names[5]]]])
-    about = {"filename": "batches.meta", "key": "label_names"}
-    monkeypatch.setattr(kind, "meta", about | {"md5": hashlib.md5(meta).hexdigest()})
+    sums = []
+    for file, x, y in zip((*official.train, official.test), pixels, labels, strict=True):
+        above = {"coarse_labels": [7] * len(y)} if name == "cifar100" else {}
+        text = pickle.dumps({"data": x, fine: y.tolist()} | above)
+        (target / file.removesuffix(".bin")).write_bytes(text)
+        sums.append([file.removesuffix(".bin"), hashlib.md5(text).hexdigest()])
+    meta = pickle.dumps({kind.meta["key"]: list("abcdefghij")})
+    (target / kind.meta["filename"]).write_bytes(meta)
+    monkeypatch.setattr(kind, "train_list", sums[:-1])
+    monkeypatch.setattr(kind, "test_list", sums[-1:])
+    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": hashlib.md5(meta).hexdigest()})
     return target
 
 
-def test_both_layouts_hold_the_same_images(tmp_path, small_files, monkeypatch):
-    for name in ("b", "p"):
-        (tmp_path / name).mkdir()
-    write_binary(tmp_path / "b", *small_files)
-    write_python(tmp_path / "p", *small_files, monkeypatch)
-    binary, python = cifar.load(tmp_path / "b"), cifar.load(tmp_path / "p")
-    assert binary.train_images.shape == (100, 3, 32, 32)
+def test_both_layouts_hold_the_same_images(tmp_path, small, monkeypatch):
+    name, pixels, labels = small
+    for folder in ("b", "p"):
+        (tmp_path / folder).mkdir()
+    write_binary(tmp_path / "b", *small)
+    write_python(tmp_path / "p", *small, monkeypatch)
+    binary, python = (cifar.load(name, tmp_path / folder) for folder in ("b", "p"))
+    assert binary.train_images.shape == (20 * len(cifar.SETS[name].train), 3, 32, 32)
     assert np.array_equal(binary.train_images, python.train_images)
     assert np.array_equal(binary.test_labels, python.test_labels)
-    assert np.array_equal(binary.train_images[0].reshape(-1), small_files[0][0, 0])
+    assert np.array_equal(binary.train_images[0].reshape(-1), pixels[0, 0])
+    assert np.array_equal(binary.train_labels, labels[:-1].reshape(-1))
+    assert binary.classes == python.classes == datasets.CLASSES[name]
 
 
-def test_python_layout_is_not_unpickled_unchecked(tmp_path, small_files, monkeypatch):
-    target = write_python(tmp_path, *small_files, monkeypatch)
+def test_python_layout_is_not_unpickled_unchecked(tmp_path, small, monkeypatch):
+    target = write_python(tmp_path, *small, monkeypatch)
 
     class Evil:
         def __reduce__(self):
             return (pytest.fail, ("a damaged file was unpickled",))
 
-    (target / "data_batch_3").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(DataError, match="cifar-10-batches-py"):
-        cifar.load(tmp_path)
+    official = cifar.SETS[small[0]]
+    (target / official.train[-1].removesuffix(".bin")).write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match=f"{official.python}.*copy {official.title} again"):
+        cifar.load(small[0], tmp_path)
 
 
-def test_a_short_file_and_a_missing_one_are_named(tmp_path, small_files):
-    target = write_binary(tmp_path, *small_files)
-    path = target / "data_batch_2.bin"
+def test_a_short_file_and_a_missing_one_are_named(tmp_path, small):
+    target, official = write_binary(tmp_path, *small), cifar.SETS[small[0]]
+    path, whole = target / official.train[0], 20 * (official.labels + 3072)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"data_batch_2.bin has 61,459 bytes, not 61,460"):
-        cifar.load(tmp_path)
+    with pytest.raises(DataError, match=f"{path.name} has {whole - 1:,} bytes, not {whole:,}"):
+        cifar.load(small[0], tmp_path)
     path.unlink()
-    with pytest.raises(DataError, match=r"cifar-10-batches-bin/data_batch_2.bin is missing"):
-        cifar.load(tmp_path)
+    with pytest.raises(DataError, match=f"{official.binary}/{path.name} is missing"):
+        cifar.load(small[0], tmp_path)
+
+
+def test_a_label_beyond_the_classes_is_refused(tmp_path, small):
+    name, pixels, labels = small
+    labels[-1, 3] = datasets.CLASSES[name]
+    write_binary(tmp_path, name, pixels, labels)
+    with pytest.raises(DataError, match=f"has a label {datasets.CLASSES[name]}, .*copy it again"):
+        cifar.load(name, tmp_path)
+
+
+def test_cifar100_is_known_by_its_files_until_its_pixels_are(tmp_path, monkeypatch):
+    official = replace(cifar.SETS["cifar100"], images=(20, 20))
+    monkeypatch.setitem(cifar.SETS, "cifar100", official)
+    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    assert datasets.fingerprint_of("cifar100") == "absent"
+    assert not datasets.available("cifar100")
+    with pytest.raises(DataError, match=r"set RGKIT_DATA.*rgkit data get cifar100"):
+        datasets.load("cifar100")
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (2, 20, 3072), np.uint8), np.full((2, 20), 99)
+    target = write_binary(tmp_path, "cifar100", pixels, labels)
+    mark = datasets.fingerprint_of("cifar100")
+    assert datasets.available("cifar100")
+    assert re.fullmatch("[0-9a-f]{16}", mark)
+    found = datasets.load("cifar100")
+    assert (found.classes, found.train_labels.tolist()) == (100, [99] * 20)
+    (target / "readme.html").write_text("not of the set")
+    assert datasets.fingerprint_of("cifar100") == Classification(data="cifar100").fingerprint()
+    assert datasets.fingerprint_of("cifar100") == mark
+    (target / "test.bin").write_bytes(b"short")
+    assert datasets.fingerprint_of("cifar100") not in (mark, "absent")
+
+
+def test_a_run_that_diverged_counts_as_a_guess_among_its_classes():
+    chances = {name: Classification(data=name).chance for name in datasets.NAMES}
+    assert chances == {"cifar10": 10.0, "cifar100": 1.0, "digits": 10.0, "scenes": 10.0}
+    assert Segmentation().chance == Translation().chance == 0
+
+
+def test_a_network_learns_a_hundred_classes(tmp_path, monkeypatch):
+    """From the files to a finished run: 100 outputs, and accuracies that are parts of 20 images."""
+    official = replace(cifar.SETS["cifar100"], images=(20, 20))
+    monkeypatch.setitem(cifar.SETS, "cifar100", official)
+    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(80, 100, (2, 20))
+    write_binary(tmp_path, "cifar100", rng.integers(0, 256, (2, 20, 3072), np.uint8), labels)
+    config = Classification(data="cifar100", images=20, model="resnet8(2)", epochs=1, batch=10)
+    run = Training(config, "cpu")
+    assert run.step.net[-1].out_features == 100
+    run.advance()
+    run.collect()
+    assert run.over
+    assert run.outcome.epochs["test_accuracy"][0] % 5 == pytest.approx(0)
 
 
 def test_no_cifar_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
@@ -93,8 +158,9 @@ def test_no_cifar_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
         datasets.load("cifar10")
 
 
-def test_other_images_under_the_name_are_refused(tmp_path, small_files, monkeypatch):
-    write_binary(tmp_path, *small_files)
+@pytest.mark.parametrize("small", ["cifar10"], indirect=True)
+def test_other_images_under_the_name_are_refused(tmp_path, small, monkeypatch):
+    write_binary(tmp_path, *small)
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"fingerprint \w{16}, the data set of that name has"):
         datasets.load("cifar10")
@@ -141,7 +207,8 @@ def test_real_cifar():
     assert abs(first - 2000).max() < 5 * (2000 * 0.9 * 0.6) ** 0.5
 
 
-def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", cifar.SETS)
+def test_a_failed_download_says_what_to_do(name, tmp_path, monkeypatch, capsys):
     from urllib.error import URLError
 
     from rgkit._torchvision import import_torchvision
@@ -151,13 +218,25 @@ def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, capsys):
         raise URLError("no network")
 
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    monkeypatch.setattr(import_torchvision().datasets, "CIFAR10", refuse)
-    assert main(["data", "get", "cifar10"]) == 1
+    monkeypatch.setattr(import_torchvision().datasets, name.upper(), refuse)
+    assert main(["data", "get", name]) == 1
     said = capsys.readouterr().err
-    assert "could not be downloaded" in said
+    assert f"{cifar.SETS[name].title} could not be downloaded" in said
     assert "set RGKIT_DATA" in said
 
 
 def test_unknown_data_set():
     with pytest.raises(DataError, match="unknown data set 'cifer10'; did you mean 'cifar10'"):
         datasets.load("cifer10")
+
+
+def test_the_list_says_what_is_here_and_how_it_is_known(tmp_path, monkeypatch, capsys):
+    from rgkit.cli import main
+
+    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    (tmp_path / cifar.SETS["cifar10"].python).mkdir()
+    assert main(["data", "list"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert f"{datasets.FINGERPRINTS['cifar10']}  here " in rows["cifar10"]
+    assert re.search(r"by its files +not here", rows["cifar100"])
+    assert "embedded" in rows["digits"]

@@ -18,15 +18,22 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-# Known without loading, so that the key of a run can be computed where the data are not.
+# Known without loading, so that the key of a run can be computed where the data are not: of sets
+# whose records are committed. CIFAR-100 is none of them, see `fingerprint_of`.
 FINGERPRINTS = {
     "cifar10": "829383a3be7af59e",
     "digits": "a7b2ba833860fcc9",
     "scenes": "7f9b076e3891ec76",
 }
 # Images to train on and to test on.
-SIZES = {"cifar10": (50_000, 10_000), "digits": (1_500, 297), "scenes": (5_000, 1_000)}
-NAMES = tuple(FINGERPRINTS)
+SIZES = {
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "digits": (1_500, 297),
+    "scenes": (5_000, 1_000),
+}
+CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10, "scenes": 10}
+NAMES = tuple(SIZES)
 EMBEDDED = ("digits", "scenes")
 
 
@@ -95,20 +102,33 @@ def available(name: str) -> bool:
     """Say whether a data set can be loaded here without a network."""
     from rgkit.data import cifar
 
-    return name in EMBEDDED or (name == "cifar10" and cifar.find(root()) is not None)
+    return name in EMBEDDED or (name in cifar.SETS and cifar.find(name, root()) is not None)
+
+
+def fingerprint_of(name: str) -> str:
+    """Return what names the images of a set without reading them.
+
+    Where it is not known, it is made of the names and sizes of the files; "absent" without files.
+
+    >>> fingerprint_of("cifar10") == FINGERPRINTS["cifar10"]
+    True
+    """
+    from rgkit.data import cifar
+
+    return FINGERPRINTS.get(name) or cifar.listing(name, root())
 
 
 @functools.cache
 def _load(name: str, folder: Path) -> Dataset:
     from rgkit.data import cifar, embedded
 
-    if name == "cifar10":
-        found = cifar.load(folder)
+    if name in cifar.SETS:
+        found = cifar.load(name, folder)
     else:
         found = {"digits": embedded.digits, "scenes": embedded.scene_classes}[name]()
     splits = ((found.train_images, found.train_labels), (found.test_images, found.test_labels))
     actual = fingerprint(*splits)
-    if actual != FINGERPRINTS[name]:
+    if actual != FINGERPRINTS.get(name, actual):
         raise DataError(
             f"{name}: the images have fingerprint {actual}, the data set of that name has "
             f"{FINGERPRINTS[name]}; restore or download it again (rgkit data get {name})"
@@ -130,7 +150,7 @@ def load(name: str) -> Dataset:
     >>> load("digits").train_images.shape
     (1500, 3, 8, 8)
     """
-    if name not in FINGERPRINTS:
+    if name not in NAMES:
         from rgkit.spec import nearest
 
         raise DataError(f"unknown data set {name!r}{nearest(name, list(NAMES))}")

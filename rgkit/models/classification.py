@@ -10,10 +10,16 @@ from torch import nn
 from rgkit._torchvision import import_torchvision
 from rgkit.models import residual
 from rgkit.models.calibrated import Calibrated
+from rgkit.models.ensemble import SideBySide
 from rgkit.models.names import GC, WRN, LargeResNet, Model, PlainNet, ResNet8, StagedResNet, model
+from rgkit.models.names import SideBySide as SideBySideSpec
 
 import_torchvision()
 from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
+
+# Between the seeds of a network's copies. No run has such a seed; a power of two would do less
+# well, as torch takes no more than 32 bits of it on a CPU.
+FAR = 1_000_003
 
 # torchvision's MobileNetV2 halves the size five times, which leaves 1x1 of a 32x32 image; the CIFAR
 # form keeps full size up to the third stage. Rows: expansion, channels, blocks, stride.
@@ -132,8 +138,9 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     name : str
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
         ``densenet121``, a small one of the last three, ``plain_net(depth, width, norm, stem)``,
-        ``staged_resnet(widths, blocks)``, ``large_resnet(width)``, ``wrn(depth, times)``, or one of
-        these in branches, ``gc(...)``; see `rgkit.models.names`.
+        ``staged_resnet(widths, blocks)``, ``large_resnet(width)``, ``wrn(depth, times)``; one of
+        these in branches, ``gc(...)``, or several times over, ``side_by_side(copies, base)``; see
+        `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
@@ -165,6 +172,10 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
             return residual.wide(spec.depth, spec.times, classes)
         if isinstance(spec, GC):
             return Calibrated(build(spec.base, classes, seed=seed), spec)
+        if isinstance(spec, SideBySideSpec):
+            # The first is the plain network of the seed; no other run starts from the others.
+            seeds = (seed + FAR * place for place in range(spec.copies))
+            return SideBySide(build(spec.base, classes, seed=one) for one in seeds)
         match spec.name:
             case "resnet18":
                 return _resnet([2, 2, 2, 2], classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from rgkit.spec import Spec, nearest, parse, registry
@@ -141,16 +140,17 @@ class LargeResNet(Model):
 class WRN(Model):
     """Zagoruyko and Komodakis 2016: `depth` is 6n + 4, the stages are `times` as wide as 16-32-64.
 
-    CSGD's Table 2 has WRN-40 (8.9 million parameters: 4 times) and WRN-28 (36.5: 10 times).
+    CSGD's Table 2 has WRN-40 (8.9 million parameters: 4 times) and WRN-28 (36.5: 10 times). `times`
+    need not be whole: a width between two others is what as much arithmetic as K branches takes.
     """
 
     name = "wrn"
     depth: int = 28
-    times: int = 10
+    times: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.depth < 10 or self.depth % 6 != 4 or self.times < 1:
-            raise ValueError(f"{self}: the depth is 10, 16, 22, 28 … and the widening 1 or more")
+        if self.depth < 10 or self.depth % 6 != 4 or 16 * self.times < 1:
+            raise ValueError(f"{self}: the depth is 10, 16, 22, 28 … and times 1/16 or more")
 
 
 @dataclass(frozen=True)
@@ -190,15 +190,19 @@ class GC(Model):
 
 
 @dataclass(frozen=True)
-class Wider(Spec):
-    """An arm: the cell's network with so many `times` its arithmetic, by its width."""
+class SideBySide(Model):
+    """So many `copies` of the network `base` that share nothing and answer with their mean.
 
-    name = "wider"
-    times: float = 4.0
+    They are trained together. `base` is "" only in an arm, which takes the network of its cell.
+    """
+
+    name = "side_by_side"
+    copies: int = 2
+    base: str = ""
 
     def __post_init__(self) -> None:
-        if self.times <= 0:
-            raise ValueError(f"{self}: times={self.times} given; a positive number")
+        if self.copies < 1:
+            raise ValueError(f"{self}: copies={self.copies} given; 1 or more")
 
 
 def model(text: str | Model) -> Model:
@@ -208,31 +212,11 @@ def model(text: str | Model) -> Model:
     ResNet8(width=16)
     """
     found = parse(text, registry(Model), "model")
-    if isinstance(found, GC):
+    if isinstance(found, GC | SideBySide):
         if not found.base:
             raise ValueError(f"{found}: base='' given; a network by name, such as 'resnet8(16)'")
-        return replace(found, base=str(model(found.base)))
+        base = model(found.base)
+        if isinstance(base, GC | SideBySide):
+            raise ValueError(f"{found}: base={found.base!r} given; one without branches or copies")
+        return replace(found, base=str(base))
     return found
-
-
-NETWORKS: dict[str, type[Spec]] = {kind.name: kind for kind in (GC, Wider)}  # arms, by name
-
-
-def changed(arm: str, base: str) -> Model:
-    """Return what an arm makes of a network: GC layers, or a wider one of as much arithmetic.
-
-    >>> str(changed("wider(4)", "resnet8(8)"))
-    'resnet8(16)'
-    >>> changed("gc(2)", "resnet8(8)").base
-    'resnet8(8)'
-    """
-    change, plain = parse(arm, NETWORKS, "arm"), model(base)
-    if isinstance(change, GC):
-        return model(replace(change, base=str(plain)))
-    assert isinstance(change, Wider)
-    more = math.sqrt(change.times)
-    if isinstance(plain, StagedResNet):
-        return replace(plain, widths=tuple(round(width * more) for width in plain.widths))
-    if not isinstance(plain, ResNet8 | PlainNet | LargeResNet):
-        raise ValueError(f"arm {arm!r} given with {base}, which has no width to change")
-    return replace(plain, width=round(plain.width * more))

@@ -65,10 +65,13 @@ class _PreActivated(nn.Module):
         return total
 
 
-def wide(depth: int, times: int, classes: int) -> nn.Module:
-    """Return WRN-depth-times of Zagoruyko and Komodakis 2016, without dropout."""
+def wide(depth: int, times: float, classes: int) -> nn.Module:
+    """Return WRN-depth-times of Zagoruyko and Komodakis 2016, without dropout.
+
+    A widening that is not whole is rounded to whole channels.
+    """
     inside, layers = 16, list[nn.Module]([_stem(16)])
-    for stage, out in enumerate((16 * times, 32 * times, 64 * times)):
+    for stage, out in enumerate(round(width * times) for width in (16, 32, 64)):
         for place in range((depth - 4) // 6):
             layers.append(_PreActivated(inside, out, 2 if stage and place == 0 else 1))
             inside = out
