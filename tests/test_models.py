@@ -27,6 +27,7 @@ COUNTS = {
     "large_resnet(64)": 11_689_512 - 990 * 513,  # torchvision's, with ten classes
     "wrn(28, 4)": 5_849_050,
     "gc(4, base='resnet8(16)')": 78_042 + 3 * (2 * (16 + 32 + 96 + 192) + 640) + 4 * (7 * 9 + 2),
+    "side_by_side(3, 'resnet8(16)')": 3 * 78_042,
 }
 
 
