@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rgkit.faster_rcnn import Detection
 from rgkit.pix2pix import Translation
 from rgkit.setting import NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
 from rgkit.spec import Spec, nearest
@@ -18,6 +19,7 @@ __all__ = [
     "Classification",
     "Config",
     "ConfigError",
+    "Detection",
     "Segmentation",
     "StepTiming",
     "Trained",
@@ -169,7 +171,7 @@ class StepTiming(Config):
 
 
 KINDS: dict[str, type[Config]] = {
-    k.task: k for k in (Classification, Segmentation, StepTiming, Translation)
+    k.task: k for k in (Classification, Detection, Segmentation, StepTiming, Translation)
 }
 
 
