@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from rgkit.arithmetic import cost
-from rgkit.config import Classification, Trained
+from rgkit.arithmetic import cost, cost_of_backbone
+from rgkit.config import Classification, Detection, Trained
 from rgkit.grid import Grid
 from rgkit.models.calibrated import Calibrated, gc_layers
 from rgkit.models.classification import build
@@ -105,6 +105,8 @@ def equal_branches(model: str = "resnet8(8)", branches: int = 4) -> dict[str, fl
 def costs(grid: Grid) -> pd.DataFrame:
     """Return what each arm of a grid costs: parameters without R, R, and arithmetic an image.
 
+    Of a detector its backbone is counted; the rest is the same in every arm.
+
     >>> from rgkit.grid import cross
     >>> plain, arms = Classification(model="resnet8(4)"), ["plain", "gc(2)", "wider(2)"]
     >>> costs(Grid(cross(plain, {"arm": arms})))["times"].round(2).tolist()
@@ -112,8 +114,11 @@ def costs(grid: Grid) -> pd.DataFrame:
     """
     rows = {}
     for cell in grid:
-        assert isinstance(cell.config, Classification)
-        found = cost(cell.config.model)
+        if isinstance(cell.config, Detection):
+            found = cost_of_backbone(cell.config.model, cell.config.size)
+        else:
+            assert isinstance(cell.config, Classification)
+            found = cost(cell.config.model)
         rows[cell.labels["arm"]] = (found.parameters, found.in_r, found.macs)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "in R", "macs"])
     table.index.name = "arm"
