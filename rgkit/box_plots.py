@@ -25,7 +25,7 @@ WORDS = {
     "test_loss": "test loss",
     "train_accuracy": "true boxes proposed, %",
 }
-SHOW = 0.5  # the score from which on a detection is drawn; records keep weaker ones, too
+SHOW = 4  # the best so many of a picture are drawn; records keep more
 
 Found = list[list[float]]  # x1, y1, x2, y2 in parts of the picture, class, score
 
@@ -56,7 +56,7 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
     """Draw the first test pictures, the true boxes, and what each arm finds at the end of its run.
 
     Detections are part of a run's record, see `rgkit.detections.first_detections`; pictures and
-    true boxes appear where the data are at hand. Boxes with a score below `SHOW` are left out.
+    true boxes appear where the data are at hand. Of each picture the best `SHOW` are drawn.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
         found["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]
     for arm, record in records_of(results, arms, cell).items():
         texts = record.samples if record else []
-        found[arm] = [[f for f in json.loads(t) if f[5] >= SHOW] for t in texts]
+        found[arm] = [json.loads(text)[:SHOW] for text in texts]
     figure = drawn({arm: pictures[: len(own)] for arm, own in found.items()})
     for column, own in enumerate(found.values()):
         for row, each in enumerate(own):

@@ -14,7 +14,7 @@ from rgkit.data.augment import Augmenter, Boxes
 from rgkit.models.detection import Detector, Target
 from rgkit.samples import SHOWN
 
-KEPT = 0.3  # the score from which on a record keeps a detection of a test picture
+KEPT = 0.1  # the score from which on a record keeps a detection of a test picture
 
 
 def targets_of(objects: Tensor) -> list[Target]:
