@@ -11,7 +11,14 @@ _HOMES = {
     "describe": ["banner"],
     "change": ["bend", "bends", "gains"],
     "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
-    "config": ["Classification", "ImageFolder", "Segmentation", "StepTiming", "Translation"],
+    "config": [
+        "Classification",
+        "Detection",
+        "ImageFolder",
+        "Segmentation",
+        "StepTiming",
+        "Translation",
+    ],
     "depth": ["gradient_norms"],
     "effective": ["effective_rates", "expected", "foretold"],
     "execute": ["Results", "collect", "run", "step_ratios"],
@@ -20,6 +27,7 @@ _HOMES = {
     "matched": ["arms_for"],
     "profiles": [
         "classification",
+        "detection",
         "image_folder",
         "no_runs",
         "segmentation",
@@ -30,6 +38,7 @@ _HOMES = {
     "stats": [
         "DELTA_ACCURACY",
         "DELTA_COST",
+        "DELTA_MAP",
         "DELTA_MIOU",
         "DELTA_SHARPNESS",
         "DELTA_SSIM",

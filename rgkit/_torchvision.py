@@ -12,6 +12,7 @@ import importlib
 import sys
 from types import ModuleType
 
+import numpy as np
 import torch
 
 # Schemas of the operators that torchvision's Python side mentions while it is imported.
@@ -25,16 +26,18 @@ _declared: list[torch.library.Library] = []  # a Library takes its operators alo
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression, boxes [N, 4] as x1, y1, x2, y2; indices kept, best first."""
     order = scores.argsort(descending=True, stable=True)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    keep: list[int] = []
-    while order.numel():
-        best, order = int(order[0]), order[1:]
+    # In NumPy: a detector asks for many small sets, and a call of torch costs ten times as much.
+    x1, y1, x2, y2 = boxes.detach()[order].T.numpy()
+    area = (x2 - x1) * (y2 - y1)
+    left, keep = np.arange(len(order)), list[int]()
+    while left.size:
+        best, left = left[0], left[1:]
         keep.append(best)
-        low = torch.maximum(boxes[order, :2], boxes[best, :2])
-        high = torch.minimum(boxes[order, 2:], boxes[best, 2:])
-        shared = (high - low).clamp(min=0).prod(dim=1)
-        order = order[shared / (area[order] + area[best] - shared) <= iou_threshold]
-    return torch.tensor(keep, dtype=torch.int64)
+        wide = np.minimum(x2[left], x2[best]) - np.maximum(x1[left], x1[best])
+        high = np.minimum(y2[left], y2[best]) - np.maximum(y1[left], y1[best])
+        shared = wide.clip(min=0) * high.clip(min=0)
+        left = left[shared / (area[left] + area[best] - shared) <= iou_threshold]
+    return order[torch.tensor(keep, dtype=torch.int64)]
 
 
 def _import_with_declared_operators() -> ModuleType:

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from rgkit.arithmetic import cost
-from rgkit.config import Classification, ImageFolder, Trained
+from rgkit.arithmetic import cost, cost_of_backbone
+from rgkit.config import Classification, Detection, ImageFolder, Trained
 from rgkit.grid import Cell, Grid
 from rgkit.models.calibrated import Calibrated, gc_layers
 from rgkit.models.classification import build
@@ -122,6 +122,8 @@ def costs_of_networks(grid: Grid) -> pd.DataFrame:
 def costs(grid: Grid) -> pd.DataFrame:
     """Return what each arm of a grid costs: parameters without R, R, and arithmetic an image.
 
+    Of a detector its backbone is counted; the rest is the same in every arm.
+
     >>> from rgkit.grid import cross
     >>> plain, arms = Classification(model="resnet8(4)"), ["plain", "gc(2)", "wider(2)"]
     >>> costs(Grid(cross(plain, {"arm": arms})))["times"].round(2).tolist()
@@ -130,9 +132,12 @@ def costs(grid: Grid) -> pd.DataFrame:
     rows = {}
     for cell in grid:
         config = cell.config
-        assert isinstance(config, Classification | ImageFolder)
-        size = config.size if isinstance(config, ImageFolder) else 32
-        found = cost(config.model, size, 1_000 if config.data == "imagenet" else 10)
+        if isinstance(config, Detection):
+            found = cost_of_backbone(config.model, config.size)
+        else:
+            assert isinstance(config, Classification | ImageFolder)
+            size = config.size if isinstance(config, ImageFolder) else 32
+            found = cost(config.model, size, 1_000 if config.data == "imagenet" else 10)
         rows[cell.labels["arm"]] = (found.parameters, found.in_r, found.macs)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "in R", "macs"])
     table.index.name = "arm"

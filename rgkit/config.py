@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rgkit.faster_rcnn import Detection
 from rgkit.imagefolder import ImageFolder
 from rgkit.pix2pix import Translation
 from rgkit.setting import NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
@@ -19,6 +20,7 @@ __all__ = [
     "Classification",
     "Config",
     "ConfigError",
+    "Detection",
     "ImageFolder",
     "Segmentation",
     "StepTiming",
@@ -181,7 +183,8 @@ class StepTiming(Config):
 
 
 KINDS: dict[str, type[Config]] = {
-    k.task: k for k in (Classification, ImageFolder, Segmentation, StepTiming, Translation)
+    k.task: k
+    for k in (Classification, Detection, ImageFolder, Segmentation, StepTiming, Translation)
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 
-from rgkit.config import Segmentation, Trained, Translation
+from rgkit.config import Detection, Segmentation, Trained, Translation
 from rgkit.data import pairs
 from rgkit.grid import Grid
 
@@ -25,6 +25,13 @@ PIXEL_WORDS = {
     "paper": "Profile paper: the paper's network and data, as far as they are not changed below.",
 }
 
+BOX_WORDS = {
+    "quick": "Profile quick: embedded scenes in the place of VOC 2007, a small network, few "
+    "epochs. A direction at best.",
+    "short": "Profile short: VOC 2007, smaller pictures and fresh weights.",
+    "paper": "Profile paper: VOC 2007 at the paper's rates, but from fresh weights: the paper's "
+    "backbones were trained on ImageNet first.",
+}
 
 PAIR_WORDS = {
     "quick": "Profile quick: small pictures, narrow networks, few epochs.",
@@ -61,6 +68,9 @@ def describe(grid: Grid) -> str:
             if isinstance(one, Segmentation):
                 words[0] = PIXEL_WORDS.get(grid.profile, words[0])
                 size = f" at a height of {one.size}, {one.weights or 'fresh weights'}"
+            if isinstance(one, Detection):
+                words[0] = BOX_WORDS.get(grid.profile, words[0])
+                size = f" at {one.size} pixels"
             if isinstance(one, Translation):
                 words[0] = PAIR_WORDS.get(grid.profile, words[0])
                 size = f", {pairs.words(one.data, one.direction)} at {one.size} pixels"

@@ -12,12 +12,13 @@ from rgkit.config import Config
 from rgkit.execute import Results
 from rgkit.looks import use_style
 from rgkit.samples import SHOWN, unpack
+from rgkit.store import Record
 
 Image = np.ndarray[Any, Any]  # [height, width, 3], or [height, width] for labels
 
 
-def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[str, list[Image]]:
-    """Return the first images that each arm keeps; none for one that diverged or is missing.
+def records_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[str, Record | None]:
+    """Return the record of each arm in a cell; None for one that was not run.
 
     Parameters
     ----------
@@ -28,13 +29,27 @@ def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[
     for name, value in cell.items():
         runs = runs[runs[name] == value]
     kept = {record.key: record for record in results.records}
-    found: dict[str, list[Image]] = {}
+    found: dict[str, Record | None] = {}
     for arm in arms:
-        keys = runs.loc[runs["arm"] == arm, "key"].dropna()
+        keys = list(runs.loc[runs["arm"] == arm, "key"].dropna())
         if len(keys) > 1:
             raise ValueError(f"{cell} given; that leaves {len(keys)} runs of {arm!r}; name one")
-        found[arm] = [unpack(text) for key in keys for text in kept[key].samples[:SHOWN]]
+        found[arm] = kept[keys[0]] if keys else None
     return found
+
+
+def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[str, list[Image]]:
+    """Return the first images that each arm keeps; none for one that diverged or is missing.
+
+    Parameters
+    ----------
+    arms, cell : see `records_of`
+    """
+    found = records_of(results, arms, cell)
+    return {
+        arm: [unpack(text) for text in record.samples[:SHOWN]] if record else []
+        for arm, record in found.items()
+    }
 
 
 def config_of(results: Results) -> Config:

@@ -84,7 +84,8 @@ def measured(results: Results) -> tuple[str, str]:
     first = results.grid.cells[0].config if results.grid.cells else None
     name = first.measure if isinstance(first, Trained) else Trained.measure
     words = {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}
-    return name, (words | {"test_ssim": "SSIM, %"})[name]
+    words |= {"test_ssim": "SSIM, %", "test_map_11": "mean average precision, %"}
+    return name, words[name]
 
 
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:

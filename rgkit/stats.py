@@ -16,6 +16,7 @@ from rgkit.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED
 # Fixed before any run was looked at, in percent points.
 DELTA_ACCURACY, DELTA_MIOU = 0.3, 1.0
 DELTA_SSIM, DELTA_SHARPNESS = 1.0, 5.0  # of made pictures: likeness and clearness, in percent
+DELTA_MAP = 1.0  # mean average precision of detections
 DELTA_COST = 1.0  # percent of a step
 
 

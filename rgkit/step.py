@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import STEPS, Classification, Trained
-from rgkit.data.augment import Augmenter, Masks, Plan
+from rgkit.data.augment import Augmenter, Boxes, Masks, Plan
 from rgkit.device import DTYPES
 from rgkit.models.calibrated import calibrate_after, optimized
 from rgkit.models.classification import build  # here: who preloads this has torchvision, too
@@ -109,7 +109,7 @@ class PlainStep:
         config: Trained,
         net: nn.Module,
         images: Augmenter,
-        labels: Tensor | Masks,
+        labels: Tensor | Masks | Boxes,
         losses_of: Losses = classify,
     ) -> None:
         net = net.to(images.scale.device, DTYPES[config.precision])
@@ -125,7 +125,7 @@ class PlainStep:
         return train_epoch(self.net, self.optimizer, batches, lr, u, self.autocast, self.losses_of)
 
     def _labels(self, *part: Tensor) -> Tensor:
-        if isinstance(self.labels, Masks):
+        if isinstance(self.labels, Masks | Boxes):
             return self.labels.batch(*part)  # cut and mirrored as their images are
         return self.labels[part[0]]
 

@@ -90,12 +90,16 @@ class Scenes:
     labels : int64 [N], the class of the main (largest) shape, 0 to 9, an index into `CLASSES`
     masks : uint8 [N, size, size], the class per pixel: 0 background, 1 to 10 shapes, 255 `VOID`
     maps : uint8 [N, 3, size, size], the class per pixel in colours of `PALETTE`, without void
+    objects : float32 [N, 4, 6], the four shapes: the box x1, y1, x2, y2 of what is seen of each, in
+        pixels from the upper left corner, its class, -1 where there is no shape, and 1 if it is
+        difficult: less than half of it is seen
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     masks: NDArray[np.uint8]
     maps: NDArray[np.uint8]
+    objects: NDArray[np.float32]
 
 
 def _spread(values: NDArray[Any]) -> Floats:
@@ -150,10 +154,11 @@ def _paint(draws: Floats, noise: Floats) -> Scenes:
     paint = _spread(colour) + _spread(contrast) * texture[:, :, None]  # [n, 5, 3, size, size]
 
     picture = paint[:, 0]
-    regions, void = np.zeros((2, len(draws), size, size), np.uint8)
+    regions, void, owner = np.zeros((3, len(draws), size, size), np.uint8)
     for k, alpha in enumerate(coverage.swapaxes(0, 1)):
         picture += alpha[:, None] * (paint[:, k + 1] - picture)
         regions = np.where(alpha > 0.5, classes[:, k, None, None] + 1, regions).astype(np.uint8)
+        owner[alpha > 0.5] = k + 1
         void = (void | (alpha > 0)) & (alpha < 1)  # partly covered, by this layer or one behind
 
     tilt = _spread(_between(-0.3, 0.3, scene[:, 2:4, None]))  # brighter towards one side
@@ -161,7 +166,25 @@ def _paint(draws: Floats, noise: Floats) -> Scenes:
     picture += _spread(_between(0.02, 0.08, scene[:, 4, None])) * noise
     images = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
     maps = PALETTE[regions].transpose(0, 3, 1, 2)
-    return Scenes(images, classes[:, 2], np.where(void, np.uint8(VOID), regions), maps)
+    objects = _objects(classes, coverage > 0.5, owner)
+    return Scenes(images, classes[:, 2], np.where(void, np.uint8(VOID), regions), maps, objects)
+
+
+def _objects(
+    classes: NDArray[np.int64], whole: NDArray[np.bool_], owner: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Box, class and difficulty of each shape, from its pixels and those that are seen of it."""
+    seen = owner[:, None] == np.arange(1, 5, dtype=np.uint8)[:, None, None]
+    size, found = owner.shape[-1], np.zeros((len(owner), 4, 6), np.float32)
+    for axis in (0, 1):  # x, then y
+        line = seen.any(2 + axis)
+        found[..., axis] = line.argmax(-1)
+        found[..., axis + 2] = size - line[..., ::-1].argmax(-1)
+    count = seen.sum((2, 3))
+    found[..., 5] = 2 * count < whole.sum((2, 3))
+    found[..., 4] = classes
+    found[count == 0] = (0, 0, 0, 0, -1, 0)
+    return found
 
 
 def scenes(count: int, size: int = 32, *, seed: int = 0, split: str = "train") -> Scenes:
@@ -189,11 +212,12 @@ def scenes(count: int, size: int = 32, *, seed: int = 0, split: str = "train") -
     layout, grain = (np.random.Generator(np.random.Philox(key=key)) for key in keys)
     images, labels = np.empty((count, 3, size, size), np.uint8), np.empty(count, np.int64)
     masks, maps = np.empty((count, size, size), np.uint8), np.empty_like(images)
+    objects = np.empty((count, 4, 6), np.float32)
     step = max(1, 2**15 // size**2)  # few enough pixels for the temporaries to stay in cache
     for start in range(0, count, step):
         rows = slice(start, min(start + step, count))
         noise = grain.standard_normal(images[rows].shape).astype(np.float32)
         part = _paint(layout.random((len(noise), 6, 16)), noise)
         images[rows], labels[rows] = part.images, part.labels
-        masks[rows], maps[rows] = part.masks, part.maps
-    return Scenes(images, labels, masks, maps)
+        masks[rows], maps[rows], objects[rows] = part.masks, part.maps, part.objects
+    return Scenes(images, labels, masks, maps, objects)
