@@ -12,13 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rgkit import data as datasets
-from rgkit.config import (
-    Classification,
-    ConfigError,
-    Detection,
-    Segmentation,
-    Translation,
-)
+from rgkit.config import Classification, ConfigError, Detection, Segmentation, Translation
 from rgkit.data.augment import Augmenter, Boxes, Masks
 from rgkit.detections import evaluate_boxes, find_objects, first_detections
 from rgkit.device import DTYPES
@@ -231,27 +225,16 @@ def _box_step(
 TASKS = {
     "classification": Task(("loss", "accuracy"), _images, make_step, evaluate),
     "detection": Task(
-        ("loss", "map_11", "map_area"),
-        _objects,
-        _box_step,
-        evaluate_boxes,
+        ("loss", "map_11", "map_area"), _objects, _box_step, evaluate_boxes,
         samples=first_detections,
     ),
     "image-folder": Task(("loss", "accuracy", "top5"), folders, folder_step, evaluate_split),
     "segmentation": Task(
-        ("loss", "accuracy", "miou", "miou_of_images"),
-        _pictures,
-        _pixel_step,
-        evaluate_pixels,
+        ("loss", "accuracy", "miou", "miou_of_images"), _pictures, _pixel_step, evaluate_pixels,
         samples=label_maps,
     ),
     "translation": Task(
-        MEASURED,
-        _pairs,
-        _pair_step,
-        evaluate_pairs,
-        LENGTHS,
-        operator.attrgetter("lengths"),
+        MEASURED, _pairs, _pair_step, evaluate_pairs, LENGTHS, operator.attrgetter("lengths"),
         made_pictures,
     ),
-}
+}  # fmt: skip
