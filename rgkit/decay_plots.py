@@ -44,15 +44,18 @@ def by_depth(table: pd.DataFrame) -> Figure:
     table : from `rgkit.depth.gradient_norms`; the seeds are averaged
     """
     use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 3.4))
+    figure, ax = plt.subplots(figsize=(7.6, 4))
     for model, color in zip(table["model"].unique(), ("#4c4c4c", *OTHERS), strict=False):
         for weight, part in table[table["model"] == model].groupby("weight"):
             mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
-            ax.plot(mean.index, mean, dash, color=color, lw=1.6, label=f"{model}, weight {weight}")
+            ax.plot(
+                mean.index, mean, dash, color=color, lw=1.6, label=f"{model}, weight {weight:g}"
+            )
     ax.set_yscale("log")
     ax.set_xlabel("layer, from the input")
     ax.set_ylabel("length of the gradient")
-    ax.legend(fontsize=8)
+    # Below: eight lines leave no room beside them.
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
