@@ -27,7 +27,7 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> tor
     """Greedy non-maximum suppression, boxes [N, 4] as x1, y1, x2, y2; indices kept, best first."""
     order = scores.argsort(descending=True, stable=True)
     # In NumPy: a detector asks for many small sets, and a call of torch costs ten times as much.
-    x1, y1, x2, y2 = boxes.detach()[order].T.numpy()
+    x1, y1, x2, y2 = boxes.detach()[order].T.cpu().numpy()
     area = (x2 - x1) * (y2 - y1)
     left, keep = np.arange(len(order)), list[int]()
     while left.size:
@@ -37,7 +37,7 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> tor
         high = np.minimum(y2[left], y2[best]) - np.maximum(y1[left], y1[best])
         shared = wide.clip(min=0) * high.clip(min=0)
         left = left[shared / (area[left] + area[best] - shared) <= iou_threshold]
-    return order[torch.tensor(keep, dtype=torch.int64)]
+    return order[torch.tensor(keep, dtype=torch.int64, device=order.device)]
 
 
 def _import_with_declared_operators() -> ModuleType:

@@ -42,7 +42,6 @@ class Detection(Trained):
 
     task: ClassVar[str] = "detection"
     measure: ClassVar[str] = "test_map_11"
-    chance: ClassVar[float] = 0.0
     data: str = "voc2007"
     model: str = "staged_resnet((16, 32, 64, 128, 256), (1, 2, 2, 2, 2))"
     epochs: int = 14

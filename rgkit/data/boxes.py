@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rgkit.data import FINGERPRINTS, Bytes, DataError, root
 from rgkit.data.layouts import LAYOUTS
+from rgkit.data.masks import IMAGENET
 from rgkit.data.scenes import CLASSES, scenes
 from rgkit.spec import nearest
 
@@ -48,8 +49,8 @@ class BoxSet:
     test_images: Bytes
     test_objects: NDArray[np.float32]
     classes: tuple[str, ...]
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of ImageNet
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = IMAGENET[0]
+    std: tuple[float, ...] = IMAGENET[1]
 
 
 def classes_of(data: str) -> tuple[str, ...]:
