@@ -16,11 +16,11 @@ from rgkit.config import Classification, Trained
 from rgkit.execute import Results
 from rgkit.grid import arm_of
 from rgkit.looks import looks, use_style
-from rgkit.plots import _panels, _stamp, nothing_yet
+from rgkit.plots import _panels, _stamp, measured, nothing_yet
 
 
 def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
-    """Draw the final accuracy of each arm over its mean weight: dots are seeds, marks their mean.
+    """Draw the final accuracy (or mean IoU) of each arm over its mean weight: dots are seeds, marks their mean.
 
     A line joins the laws without chance. How far a random law lies from it is what its chance does
     where there is a constant of the same mean; between two constants the line is a chord. An arm
@@ -33,7 +33,7 @@ def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
     epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Trained))
     for ax, _, frame in parts:
         _draw(ax, frame, epochs)
-    parts[0][0].set_ylabel("test accuracy, %")
+    parts[0][0].set_ylabel(measured(results)[1])
     parts[-1][0].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return _stamp(figure, results)
 

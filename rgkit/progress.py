@@ -120,12 +120,11 @@ class Progress:
             self.estimate.learn(config, part - before, now - self.heard[config])
         self.heard[config], self.parts[config] = now, part
         if self.bar is not None:
-            self.bar.set_postfix_str(f"about {clock(self.remaining())} to go", refresh=False)
+            self.bar.set_postfix_str(self.left(), refresh=False)
             self.bar.update((part - before) * cost(config))
         elif self.show == "lines" and now - self.spoke > PAUSE:
             done = sum(cost(c) * p for c, p in self.parts.items()) / sum(map(cost, self.parts))
-            left = clock(self.remaining())
-            self._line(f"{100 * done:.0f} % of {len(self.parts)} runs; about {left} to go")
+            self._line(f"{100 * done:.0f} % of {len(self.parts)} runs; {self.left()}")
 
     def _line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -141,26 +140,34 @@ class Progress:
             self.heard.pop(config, None)
         self.tell(config, 1.0)
         if self.show == "lines":
-            left = clock(self.remaining())
             place = f"[{self.ended}/{len(self.parts)}]"
-            self._line(f"{place} {config.brief()}: {how}; about {left} to go")
+            self._line(f"{place} {config.brief()}: {how}; {self.left()}")
 
     def drop(self, config: Config) -> None:
         """A run will not be taken up."""
         self.tell(config, self.parts.get(config, 0.0))
         del self.parts[config]
 
-    def remaining(self) -> float | None:
-        """Return the seconds until all is done, or None where a kind of run is not known yet."""
-        total, longest = 0.0, 0.0
+    def remaining(self) -> tuple[float, int]:
+        """Return the seconds until the runs of known kinds are done, and how many are of others."""
+        total, longest, unknown = 0.0, 0.0, 0
         for config, part in self.parts.items():
             if part == 1.0:
                 continue
             whole = self.estimate.seconds(config)
             if whole is None:
-                return None
-            total, longest = total + (1 - part) * whole, max(longest, (1 - part) * whole)
-        return max(total / self.jobs, longest)
+                unknown += 1
+            else:
+                total, longest = total + (1 - part) * whole, max(longest, (1 - part) * whole)
+        return max(total / self.jobs, longest), unknown
+
+    def left(self) -> str:
+        """Return what is left in words; runs of a kind that was never timed are only counted."""
+        seconds, unknown = self.remaining()
+        if not unknown:
+            return f"about {clock(seconds)} to go"
+        known = f"about {clock(seconds)} and " if seconds else ""
+        return f"{known}{unknown} run{'s' * (unknown > 1)} of a speed not known yet to go"
 
     def close(self) -> None:
         """Leave the last state of the bar on the screen."""

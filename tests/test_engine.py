@@ -377,21 +377,33 @@ def test_a_run_that_was_cut_short_teaches_no_speed(how):
     progress.tell(RUN, 0.0)
     progress.end(RUN, how, whole=False)
     assert estimate.seconds(RUN) == before
-    assert progress.remaining() == before
+    assert progress.remaining() == (before, 0)
 
 
 def test_the_remaining_time_counts_what_is_left_over_all_jobs():
     configs = [RUN.replace(seed=s) for s in range(4)]
     estimate = Estimator(())
     progress = Progress(configs, estimate, 2, "")
-    assert progress.remaining() is None
+    assert progress.remaining() == (0, 4)
     estimate.learn(RUN, 1.0, 100.0)
-    assert progress.remaining() == pytest.approx(200)
+    assert progress.remaining() == (pytest.approx(200), 0)
     progress.parts[configs[0]] = 0.5
-    assert progress.remaining() == pytest.approx(175)
+    assert progress.remaining() == (pytest.approx(175), 0)
     progress.drop(configs[1])
-    assert progress.remaining() == pytest.approx(125)
+    assert progress.remaining() == (pytest.approx(125), 0)
     assert cost(RUN.replace(epochs=24)) == 2 * cost(RUN)
+
+
+def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others():
+    estimate = Estimator(())
+    progress = Progress([RUN, RUN.replace(model="resnet18")], estimate, 1, "")
+    assert progress.left() == "2 runs of a speed not known yet to go"
+    estimate.learn(RUN, 1.0, 100.0)
+    assert progress.left() == "about 2 min and 1 run of a speed not known yet to go"
+    progress.parts[RUN] = 1.0
+    assert progress.left() == "1 run of a speed not known yet to go"
+    progress.drop(RUN.replace(model="resnet18"))
+    assert progress.left() == "about 0 s to go"
 
 
 def test_a_log_hears_of_a_long_run_once_in_a_while(monkeypatch, capsys):
@@ -400,7 +412,7 @@ def test_a_log_hears_of_a_long_run_once_in_a_while(monkeypatch, capsys):
     for part in (0.0, 0.5):
         progress.tell(RUN, part)
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("0 % of 2 runs; about ? to go")
+    assert said[0] == "0 % of 2 runs; 2 runs of a speed not known yet to go"
     assert said[1].startswith("25 % of 2 runs; about")
     progress.end(RUN, "71.00 %, 3 s")
     assert "[1/2] data=digits, " in capsys.readouterr().err
