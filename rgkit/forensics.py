@@ -1,12 +1,12 @@
 """What a difference between a paper and its code is worth, from runs that are recorded anyway.
 
-The functions take runs as `rgkit.recorded` labels them.
+What reads the losses takes runs as `rgkit.recorded` labels them; the others take any.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,11 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rgkit import schedules
-from rgkit.config import Classification
+from rgkit.config import Classification, Trained
 from rgkit.execute import Results
+from rgkit.grid import arm_of
 from rgkit.library import setting_of
 from rgkit.looks import COLORS, looks, use_style
-from rgkit.plots import _stamp, nothing_yet
+from rgkit.plots import _stamp, measured, nothing_yet
 from rgkit.stats import DELTA_ACCURACY, Difference, difference
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
@@ -36,9 +37,21 @@ def _table(gaps: Mapping[str, pd.Series]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
 
 
+def _by_seed(results: Results, config: Trained, value: str) -> pd.Series:
+    """Return what the runs of a configuration ended with, by seed."""
+    wanted = vars(config) | {"seed": 0}
+    values: Iterable[Any] = results.runs[value] if len(results.grid) else []
+    found = {
+        cell.config.seed: float(end)
+        for cell, end in zip(results.grid, values, strict=True)
+        if isinstance(cell.config, type(config)) and vars(cell.config) | {"seed": 0} == wanted
+    }
+    return pd.Series(found, dtype=float)
+
+
 def swapped(
     results: Results,
-    config: Classification,
+    config: Trained,
     change: Mapping[str, Any],
     arm: str = "RG",
     after: str = "final",
@@ -59,23 +72,33 @@ def swapped(
 
     Examples
     --------
+    >>> from rgkit.config import Classification
     >>> from rgkit.execute import collect
     >>> from rgkit.grid import Grid
     >>> empty = collect(Grid())
     >>> swapped(empty, Classification(), {"schedule": "discarded"})["pairs"].tolist()
     [0, 0, 0]
     """
+    before = config.replace(weight="constant(1)")
+    places = (before, "final"), (before.replace(**change), after)
     ends = {}
-    places = (setting_of(config), "final"), (setting_of(config.replace(**change)), after)
     for name in ("plain", arm):
-        sides = []
-        for setting, value in places:
-            own = results.runs
-            if len(own):
-                own = own[(own["setting"] == setting) & (own["arm"] == name)].set_index("seed")
-            sides.append(own[value].astype(float))
-        ends[name] = sides[1] - sides[0]
+        first, second = (_by_seed(results, arm_of(name, place), value) for place, value in places)
+        ends[name] = second - first
     return _table(ends | {"gap": ends[arm] - ends["plain"]})
+
+
+def between(results: Results, config: Trained, a: str, b: str) -> pd.Series:
+    """Return the row of `swapped` for one arm minus another in one setting, paired by seed.
+
+    >>> from rgkit.config import Classification
+    >>> from rgkit.execute import collect
+    >>> from rgkit.grid import Grid
+    >>> int(between(collect(Grid()), Classification(), "coin(0.5)", "RG")["pairs"])
+    0
+    """
+    ends = [_by_seed(results, arm_of(arm, config), "final") for arm in (a, b)]
+    return _table({f"{a} − {b}": ends[0] - ends[1]}).iloc[0]
 
 
 def logged(results: Results, config: Classification, arm: str = "RG") -> pd.DataFrame:
@@ -167,12 +190,15 @@ def two_losses(table: pd.DataFrame, results: Results) -> Figure:
     return _stamp(figure, results)
 
 
-def effects(tables: Mapping[str, pd.DataFrame], results: Results) -> Figure:
+def effects(
+    tables: Mapping[str, pd.DataFrame], results: Results, delta: float = DELTA_ACCURACY
+) -> Figure:
     """Draw what each change does to plain training and to the gap of the arms, with intervals.
 
     Parameters
     ----------
     tables : results of `swapped` by the words for the change; those without a pair are left out
+    delta : the half width of the grey band, in points of what the runs are judged by
     """
     every = {name: table.to_dict("index") for name, table in tables.items()}
     known = {name: rows for name, rows in every.items() if rows["gap"]["pairs"] > 0}
@@ -180,7 +206,7 @@ def effects(tables: Mapping[str, pd.DataFrame], results: Results) -> Figure:
         return _stamp(nothing_yet(), results)
     use_style()
     figure, ax = plt.subplots(figsize=(7.6, 0.62 * len(known) + 1.1))
-    ax.axvspan(-DELTA_ACCURACY, DELTA_ACCURACY, color="#999999", alpha=0.25, lw=0)
+    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0)
     ax.axvline(0, color="black", lw=0.8)
     parts = (("plain", -0.17, "plain training"), ("gap", 0.17, "RG − plain"))
     largest = max(
@@ -197,7 +223,8 @@ def effects(tables: Mapping[str, pd.DataFrame], results: Results) -> Figure:
     ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
     ax.set_yticks(range(len(known)), list(known))
     ax.invert_yaxis()
-    ax.set_xlabel("change of the final test accuracy, points")
+    words = measured(results)[1].removesuffix(", %")
+    ax.set_xlabel(f"change of the final {words}, points")
     ax.grid(axis="y", visible=False)
     ax.legend(fontsize=8)
     return _stamp(figure, results)

@@ -20,7 +20,7 @@ from rgkit.plots import _panels, _stamp, measured, nothing_yet
 
 
 def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
-    """Draw the final accuracy (or mean IoU) of each arm over its mean weight: dots are seeds, marks their mean.
+    """Draw what each arm ends with over its mean weight: dots are seeds, marks their mean.
 
     A line joins the laws without chance. How far a random law lies from it is what its chance does
     where there is a constant of the same mean; between two constants the line is a chord. An arm

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from rgkit import forensics
-from rgkit.config import Classification
+from rgkit.config import Classification, Segmentation
 from rgkit.execute import Results, collect
 from rgkit.grid import Cell, Grid
 from rgkit.library import labels_of
@@ -15,14 +15,14 @@ from rgkit.store import Record, Store
 
 BASE = Classification(epochs=2, images=1_000)
 NEVER = {"schedule": "discarded"}
+SOURCE = {"commit": "x", "device": "x", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
 
 
 def results_of(store: Store, made: dict[Classification, dict[str, list[float]]]) -> Results:
     """The results of runs whose epochs are given."""
-    source = {"commit": "x", "device": "x", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
     for config, epochs in made.items():
         key = config.key(config.fingerprint())
-        store.put(Record(key, config, config.fingerprint(), "finished", epochs, source))
+        store.put(Record(key, config, config.fingerprint(), "finished", epochs, SOURCE))
     return collect(Grid(tuple(Cell(labels_of(c), c) for c in made), "quick"), store)
 
 
@@ -71,6 +71,28 @@ def test_what_is_not_recorded_is_nan_and_draws_nothing(results):
     known = {"y": forensics.swapped(results, BASE, NEVER), "x": table}
     (ax,) = forensics.effects(known, results).axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["y"]
+    plt.close("all")
+
+
+def test_a_change_in_another_task_is_read_by_its_own_measure(tmp_path):
+    store, base, made = Store(tmp_path), Segmentation(data="scenes", epochs=1, size=16), {}
+    for seed in range(2):
+        for weight, end in (("constant", 30.0), ("uniform", 20.0 + seed), ("coin", 27.0)):
+            made[base.replace(weight=weight, seed=seed)] = end
+        made[base.replace(schedule="discarded", seed=seed)] = 33.0 - seed
+    for config, end in made.items():
+        key, print_of = config.key(config.fingerprint()), config.fingerprint()
+        epochs = {"test_miou": [end]}
+        store.put(Record(key, config, print_of, "finished", epochs, SOURCE))
+    labelled = collect(Grid(tuple(Cell({"seed": c.seed}, c) for c in made), "quick"), store)
+    table = forensics.swapped(labelled, base, {"schedule": "discarded"})
+    assert table["pairs"].tolist() == [2, 0, 0]  # Random Gradient was not run there
+    assert table.loc["plain", "difference"] == 2.5
+    coin = forensics.between(labelled, base, "RG", "coin(0.5)")
+    assert (coin["difference"], coin["pairs"]) == (-6.5, 2)
+    swap = {"x": forensics.swapped(labelled, base, {}, after="best")}
+    (ax,) = forensics.effects(swap, labelled, delta=1.0).axes
+    assert ax.get_xlabel() == "change of the final mean IoU, points"
     plt.close("all")
 
 
