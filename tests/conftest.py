@@ -1,11 +1,17 @@
 """The whole book, built once for all tests that look at it."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
+
+if TYPE_CHECKING:
+    from rgkit.config import Trained
+    from rgkit.train import Outcome
 
 # Before torch is imported, here and in the kernels of notebooks: nets this small lose time to a
 # second thread, and many times more where two test processes share two cores.
@@ -44,3 +50,29 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(
         int(status.read_text()), tuple(book.toc_pages()), output / "html", output / "executed"
     )
+
+
+@pytest.fixture
+def resumed(tmp_path: Path) -> "Callable[[Trained], Outcome]":
+    """What comes of a run that stops after its first epoch, and of another that takes it up.
+
+    Through the file of a checkpoint; and what else draws numbers in between decides nothing.
+    """
+    import torch
+
+    from rgkit.train import Training
+
+    def run(config: "Trained") -> "Outcome":
+        first = Training(config, "cpu")
+        first.advance()
+        first.collect()
+        torch.save(first.state(), tmp_path / "first.pt")
+        torch.manual_seed(123)
+        rest = Training(config, "cpu")
+        rest.load(torch.load(tmp_path / "first.pt", weights_only=True))
+        while not rest.over:
+            rest.advance()
+            rest.collect()
+        return rest.outcome
+
+    return run

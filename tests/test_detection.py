@@ -195,18 +195,8 @@ def test_a_run_learns_and_one_seed_is_one_run(arm):
     assert other.epochs["train_loss"] != first.epochs["train_loss"]
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been():
-    whole = train(TINY, "cpu")
-    half = Training(TINY, "cpu")
-    half.advance()
-    half.collect()
-    torch.manual_seed(123)  # what else happens in between decides nothing
-    rest = Training(TINY, "cpu")
-    rest.load(half.state())
-    while not rest.over:
-        rest.advance()
-        rest.collect()
-    assert rest.outcome == whole
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
+    assert resumed(TINY) == train(TINY, "cpu")
 
 
 def test_the_loss_weight_multiplies_the_sum_and_held_out_images_change_nothing():

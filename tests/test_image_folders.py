@@ -17,7 +17,7 @@ from rgkit.models.classification import build
 from rgkit.perform import How, perform
 from rgkit.shares import evaluate_folder
 from rgkit.store import Store
-from rgkit.train import Training, train
+from rgkit.train import train
 
 TINY = ImageFolder(
     data="scenes", images=48, size=16, model="resnet8(2)", epochs=2, batch=16, lr=0.05,
@@ -84,17 +84,9 @@ def test_what_is_measured_is_a_loop_over_the_images():
     assert five.item() == pytest.approx(100 * np.mean(np.array(ranks) < 5))
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been():
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
     whole = train(TINY, "cpu")
-    half = Training(TINY, "cpu")
-    half.advance()
-    half.collect()
-    rest = Training(TINY, "cpu")
-    rest.load(half.state())
-    while not rest.over:
-        rest.advance()
-        rest.collect()
-    assert rest.outcome == whole
+    assert resumed(TINY) == whole
     assert len(whole.epochs["test_top5"]) == 2
 
 

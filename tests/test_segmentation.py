@@ -190,17 +190,8 @@ def test_weights_are_found_by_their_name_and_held_against_it(tmp_path, monkeypat
         Training(config.replace(weights="resnet18-00000000.pth"), "cpu")
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been():
-    whole = train(TINY, "cpu")
-    half = Training(TINY, "cpu")
-    half.advance()
-    half.collect()
-    rest = Training(TINY, "cpu")
-    rest.load(half.state())
-    while not rest.over:
-        rest.advance()
-        rest.collect()
-    assert rest.outcome == whole
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
+    assert resumed(TINY) == train(TINY, "cpu")
 
 
 def test_held_out_images_are_measured_and_change_nothing_else():

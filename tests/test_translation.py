@@ -221,20 +221,10 @@ def test_a_run_learns_and_one_seed_is_one_run(norm):
     assert other.epochs["train_loss"] != first.epochs["train_loss"]
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
-    """Through the file of a checkpoint; the second draw knows where it was."""
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
+    """The second draw knows where it was."""
     config = TINY.replace(epochs=3, weight="uniform", acts_on="both, two draws", batch=1, images=6)
-    whole = train(config, "cpu")
-    half = Training(config, "cpu")
-    half.advance()
-    half.collect()
-    torch.save(half.state(), tmp_path / "half.pt")
-    rest = Training(config, "cpu")
-    rest.load(torch.load(tmp_path / "half.pt", weights_only=True))
-    while not rest.over:
-        rest.advance()
-        rest.collect()
-    assert rest.outcome == whole
+    assert resumed(config) == train(config, "cpu")
 
 
 def test_held_out_pairs_are_measured_and_change_nothing_else():
