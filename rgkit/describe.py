@@ -74,6 +74,7 @@ def describe(grid: Grid) -> str:
             if isinstance(one, Translation):
                 words[0] = PAIR_WORDS.get(grid.profile, words[0])
                 size = f", {pairs.words(one.data, one.direction)} at {one.size} pixels"
+                size += f", compared by {one.features}" if one.features else ""
             words.append(
                 f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
                 f"batch {one.batch}, {one.precision}."

@@ -53,6 +53,8 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
         rows.append(row)
         # A grid may have an axis of that name; what an epoch trained with is another thing.
         frame = pd.DataFrame(record.epochs).rename(columns={"lr": "lr_now"})
+        added = record.config.added if isinstance(record.config, Trained) else ()
+        frame = frame.reindex(columns=[*frame, *(name for name in added if name not in frame)])
         frame.insert(0, "epoch", range(1, len(frame) + 1))
         long.append(frame.assign(**dict(cell.labels), key=record.key))
     epochs = pd.concat(long, ignore_index=True) if long else pd.DataFrame()

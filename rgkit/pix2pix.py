@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from rgkit.setting import Trained, require
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 ACTS_ON = ("generator", "discriminator", "both", "both, two draws")
 ADVERSARIAL = ("least squares", "cross-entropy")
+# As torchvision names the weights that it downloads first; others of these networks will do, too.
+FEATURES = ("resnet18-f37072fd.pth", "resnet50-0676ba61.pth", "resnet101-63fe2227.pth")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Translation(Trained):
     adversarial : "least squares" or "cross-entropy"
     lambda_l1 : float
         What the mean absolute difference counts in the generator's loss.
+    features : str
+        The network by whose features ``test_kid`` compares pictures: "" is our own classifier of
+        CIFAR-10. Or a file of torchvision's weights for one of three ResNets, such as
+        ``resnet50-0676ba61.pth``, where you have it, see `rgkit.models.features.network`.
 
     Examples
     --------
@@ -50,6 +57,7 @@ class Translation(Trained):
     task: ClassVar[str] = "translation"
     measure: ClassVar[str] = "test_ssim"
     smallest: ClassVar[int] = 1
+    added: ClassVar[tuple[str, ...]] = ("test_kid",)
     data: str = "maps"
     model: str = "unet"
     epochs: int = 200
@@ -65,6 +73,7 @@ class Translation(Trained):
     acts_on: str = "generator"
     adversarial: str = "least squares"
     lambda_l1: float = 100.0
+    features: str = field(default="", metadata={"added": True})
 
     def __post_init__(self) -> None:
         from rgkit.data.pairs import DIRECTIONS
@@ -85,6 +94,12 @@ class Translation(Trained):
         seen = self.size // 2**judge.layers
         require(seen >= 4, "judge", self.judge, f"fewer layers, at a size of {self.size}")
         require(self.lambda_l1 >= 0, "lambda_l1", self.lambda_l1, "0 or more")
+        pattern = (
+            rf"({'|'.join(name.partition('-')[0] for name in FEATURES)})-[0-9a-f]{{8,64}}\.pth"
+        )
+        named = self.features == "" or re.fullmatch(pattern, str(self.features))
+        hint = nearest(str(self.features), list(FEATURES)).removeprefix("; ")
+        require(bool(named), "features", self.features, f"a file of torchvision's weights; {hint}")
         object.__setattr__(self, "judge", str(judge))
         object.__setattr__(self, "lambda_l1", float(self.lambda_l1))
 

@@ -83,6 +83,7 @@ class Trained(Config):
     ----------
     measure : what a run of this task is judged by, of the metrics of an epoch
     smallest : the fewest images that a batch may have
+    added : metrics of an epoch that records may lack, because they are older; tables have NaN there
 
     Parameters
     ----------
@@ -115,6 +116,7 @@ class Trained(Config):
 
     measure: ClassVar[str] = "test_accuracy"
     smallest: ClassVar[int] = 2  # batch norm takes a mean over it
+    added: ClassVar[tuple[str, ...]] = ()
 
     data: str = "cifar10"
     images: int = 0

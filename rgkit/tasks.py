@@ -17,6 +17,7 @@ from rgkit.data.augment import Augmenter, Boxes, Masks
 from rgkit.detections import evaluate_boxes, find_objects, first_detections
 from rgkit.device import DTYPES
 from rgkit.folder_task import evaluate_split, folder_step, folders
+from rgkit.kernel_distance import Features
 from rgkit.metrics import evaluate
 from rgkit.pictures import LENGTHS, MEASURED, evaluate_pairs
 from rgkit.pixels import evaluate_pixels, label_pixels
@@ -29,6 +30,10 @@ Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; h
 
 def _nothing(step: Any) -> tuple[Tensor, ...]:
     return ()
+
+
+def _no_options(config: Any, where: torch.device) -> dict[str, Any]:
+    return {}
 
 
 def _no_samples(net: nn.Module, images: Augmenter, labels: Any, autocast: bool) -> list[str]:
@@ -48,15 +53,18 @@ class Task:
     own : names of what `steps` returns
     steps : from the stepper, after an epoch, to float64 tensors of shape []
     samples : like `evaluate`, at the end of a run, to texts that the record keeps
+    options : from a config and a device to what else `evaluate` is given after the last epoch, for
+        what would cost too much after each
     """
 
     measured: tuple[str, ...]
     splits: Callable[[Any, torch.device], Splits]
     step: Callable[..., Stepper]
-    evaluate: Callable[[nn.Module, Augmenter, Any, bool], tuple[Tensor, ...]]
+    evaluate: Callable[..., tuple[Tensor, ...]]
     own: tuple[str, ...] = ()
     steps: Callable[[Any], tuple[Tensor, ...]] = _nothing
     samples: Callable[[nn.Module, Augmenter, Any, bool], list[str]] = _no_samples
+    options: Callable[[Any, torch.device], dict[str, Any]] = _no_options
 
 
 def _parts(data: str, count: int, held: int, total: int) -> tuple[slice, slice]:
@@ -235,6 +243,6 @@ TASKS = {
     ),
     "translation": Task(
         MEASURED, _pairs, _pair_step, evaluate_pairs, LENGTHS, operator.attrgetter("lengths"),
-        made_pictures,
+        made_pictures, lambda config, where: {"features": Features(config.features, where)},
     ),
 }  # fmt: skip

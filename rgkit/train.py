@@ -70,6 +70,7 @@ class Training:
             per_epoch=self.per_epoch,
         )
         self.outcome.epochs = {name: [] for name in self.metrics}
+        self.options = task.options(config, where)
         self.step = task.step(step, config, classes, *train, place)
         self._measured = torch.zeros(0)
 
@@ -96,9 +97,10 @@ class Training:
             losses, correct = self.step.epoch(plan, self.lr[now], self.u[now])
             sizes = torch.tensor([len(p) for p in plan[0].split(config.batch)], device=self.where)
             autocast = config.precision == "bfloat16"
+            more = self.options if self.epoch + 1 == config.epochs else {}
             totals = [epoch_totals(losses, correct, sizes), weight_norm(self.step.net)[None]]
             for images, labels in self.measured:
-                found = self.task.evaluate(self.step.net, images, labels, autocast)
+                found = self.task.evaluate(self.step.net, images, labels, autocast, **more)
                 totals.append(torch.stack(found))
             totals += [value[None] for value in self.task.steps(self.step)]
             self._measured = torch.cat(totals)
@@ -132,7 +134,9 @@ class Training:
         if state["step"] != self.step.name:
             raise ValueError(f"made by the step {state['step']!r}, this is {self.step.name!r}")
         self.step.load(state)
-        self.outcome.epochs = state["epochs"]
+        # Of a checkpoint from before a metric was added, its earlier epochs lack it.
+        known, missing = state["epochs"], [math.nan] * len(state["epochs"]["train_loss"])
+        self.outcome.epochs = {name: known.get(name, missing[:]) for name in self.metrics}
 
 
 def train(

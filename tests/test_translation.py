@@ -43,6 +43,11 @@ TINY = Translation(
 U = np.array([0.5, 0.25, 1.5])
 
 
+def assert_same(a, b):
+    """Of two outcomes, every number; a NaN, where a metric was not measured, is one, too."""
+    np.testing.assert_equal(dataclasses.asdict(a), dataclasses.asdict(b))
+
+
 def flat(net):
     return torch.cat([p.detach().flatten() for p in net.parameters()])
 
@@ -181,7 +186,7 @@ def test_a_blurred_picture_is_less_sharp_and_a_copy_is_just_as_sharp():
     nets = {"copy": torch.nn.Identity(), "blur": torch.nn.AvgPool2d(3, 1, 1)}
     for name, net in nets.items():
         measured[name] = [x.item() for x in evaluate_pairs(net, side, side, False, batch=7)]
-    assert measured["copy"] == pytest.approx([0, 100, 100, 100])
+    assert measured["copy"][:4] == pytest.approx([0, 100, 100, 100])
     assert measured["blur"][3] < 60
     assert measured["blur"][2] < 90
     pixels = true.double().mean(1).numpy() / 255
@@ -211,10 +216,10 @@ def test_a_run_learns_and_one_seed_is_one_run(norm):
     config = TINY.replace(direction="a_to_b", epochs=6, lr=2e-3, images=48, batch=4)
     config = config.replace(model=f"unet(3, 8, {norm!r})")
     first, again = train(config, "cpu"), train(config, "cpu")
-    assert first == again
+    assert_same(first, again)
     assert first.epochs["train_loss"][-1] < 0.9 * first.epochs["train_loss"][0]
     assert first.epochs["test_l1"][-1] < first.epochs["test_l1"][0]
-    names = {"test_l1", "test_psnr", "test_ssim", "test_sharpness", "u_mean", "train_accuracy"}
+    names = {"test_l1", "test_psnr", "test_ssim", "test_sharpness", "test_kid", "u_mean"}
     assert set(first.epochs) >= names
     assert all(len(values) == 6 for values in first.epochs.values())
     other = train(config.replace(seed=1), "cpu")
@@ -224,7 +229,7 @@ def test_a_run_learns_and_one_seed_is_one_run(norm):
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
     """The second draw knows where it was."""
     config = TINY.replace(epochs=3, weight="uniform", acts_on="both, two draws", batch=1, images=6)
-    assert resumed(config) == train(config, "cpu")
+    assert_same(resumed(config), train(config, "cpu"))
 
 
 def test_held_out_pairs_are_measured_and_change_nothing_else():
@@ -284,10 +289,11 @@ def test_a_wrong_setting_is_refused_with_the_right_one(settings, message):
 def test_its_key_covers_every_setting_and_is_not_that_of_a_classification():
     names = {f.name for f in dataclasses.fields(Translation)}
     own = names - {f.name for f in dataclasses.fields(Classification)}
-    assert own == {"size", "direction", "judge", "acts_on", "adversarial", "lambda_l1"}
+    assert own == {"size", "direction", "judge", "acts_on", "adversarial", "lambda_l1", "features"}
     changes = [{}, {"size": 24}, {"direction": "a_to_b"}, {"judge": "halving(1)"}]
     changes += [{"acts_on": "both"}, {"adversarial": "cross-entropy"}, {"lambda_l1": 10.0}]
-    assert len({TINY.replace(**change).key("x") for change in changes}) == 7
+    changes += [{"features": "resnet18-f37072fd.pth"}]
+    assert len({TINY.replace(**change).key("x") for change in changes}) == 8
     assert from_dict(TINY.as_dict()) == TINY
     assert fingerprint_of(TINY.replace(data="maps-200")) == pairs.FINGERPRINTS["maps-200"]
     with pytest.raises(ValueError, match="batch=1 given; a whole number of 2 or more"):
