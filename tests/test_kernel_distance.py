@@ -66,8 +66,7 @@ def true():
 
 @pytest.fixture(scope="module")
 def compared():
-    with torch.inference_mode():
-        yield Features()
+    return Features()
 
 
 def test_the_distance_is_that_of_its_slow_twin():
