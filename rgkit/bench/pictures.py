@@ -13,7 +13,7 @@ from rgkit._torchvision import import_torchvision
 from rgkit.bench.paper_style import Block
 from rgkit.config import Segmentation
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
-from rgkit.data.masks import IMAGENET
+from rgkit.data.layouts import IMAGENET
 from rgkit.device import DTYPES, cores, pick_device, reproducible
 from rgkit.iou import VOID
 from rgkit.models.segmentation import build

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgkit.data import FINGERPRINTS, Bytes, DataError, root
-from rgkit.data.layouts import LAYOUTS
-from rgkit.data.masks import IMAGENET
+from rgkit.data.layouts import IMAGENET, LAYOUTS
 from rgkit.data.scenes import CLASSES, scenes
 from rgkit.spec import nearest
 

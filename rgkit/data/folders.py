@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rgkit._torchvision import import_torchvision
 from rgkit.data import FINGERPRINTS, DataError, root
-from rgkit.data.masks import IMAGENET
+from rgkit.data.layouts import IMAGENET
 from rgkit.imagefolder import KINDS, SIZES
 
 import_torchvision()

@@ -52,6 +52,8 @@ class Layout:
 FINGERPRINTS = {"camvid": "febd9e1e7350596f", "scenes": IMAGES["scenes"]}
 FINGERPRINTS |= {"voc2012-2007": "0fdf597f9c3c651d"}
 # Images to train on and to test on, of the whole sets.
+# Mean and deviation of each colour, of pixels from 0 to 1, as the published code has them.
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZES = {
     "camvid": (367, 233),
     "camvid-png": (367, 233),

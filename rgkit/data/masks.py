@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rgkit.data import Bytes, DataError, root
-from rgkit.data.layouts import FINGERPRINTS, LAYOUTS, SIZES, Layout, Pair
+from rgkit.data.layouts import FINGERPRINTS, IMAGENET, LAYOUTS, SIZES, Layout, Pair
 from rgkit.iou import VOID
 from rgkit.spec import nearest
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation, as the code has them
 NAMES = (*LAYOUTS, "scenes")
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from rgkit._torchvision import import_torchvision
 from rgkit.data import CLASSES
 from rgkit.data.cifar import SETS
+from rgkit.data.layouts import IMAGENET
 from rgkit.models import classification
 from rgkit.models.segmentation import BLOCKS, find_weights, load_backbone
 
@@ -30,8 +31,6 @@ OWN = Path(__file__).resolve().parents[1] / "cifar10-resnet8.npz"
 # Of the file's SHA-256. A distance by another network is another measure: whoever changes this
 # measures the records of all translations again.
 DIGEST = "29341f1e47995dcc"
-# Of pixels from 0 to 1, as torchvision's networks were trained on them.
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
