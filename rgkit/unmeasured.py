@@ -14,6 +14,8 @@ from rgkit.report import SOURCE_MIME
 from rgkit.verdicts import UNMEASURED
 
 GLUED = re.compile(r"\{glue:text\}`(\w+)(?::([^`]*))?`")
+# An interval of nothing, with the words around it: "(95 % interval *not measured* to …)".
+EMPTY = re.compile(rf" \((?:95 % interval )?\*{UNMEASURED}\* to \*{UNMEASURED}\*\)")
 PRINTED = "printed_"  # what a paper prints is no less so where nothing of ours is measured
 TABLE = f'<p class="unmeasured">A table of numbers: {UNMEASURED}, a smoke test only.</p>'
 
@@ -38,8 +40,10 @@ def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
 
     Numbers in prose that are missing; and where the page is a smoke test, all tables and all
     numbers in prose but those called ``printed_…``, which a paper prints: they are written out.
+    An interval of which neither end is known goes away.
 
-    >>> cell = {"cell_type": "markdown", "source": "It is {glue:text}`gap:+.2f` points."}
+    >>> words = "It is {glue:text}`gap:+.2f` points ({glue:text}`low` to {glue:text}`high`)."
+    >>> cell = {"cell_type": "markdown", "source": words}
     >>> output = {"data": {SOURCE_MIME: {"profile": "smoke"}}}
     >>> page = {"cells": [cell, {"cell_type": "code", "outputs": [output]}]}
     >>> hide_unmeasured(page)["cells"][0]["source"]
@@ -58,7 +62,7 @@ def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
 
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
-            cell["source"] = GLUED.sub(said, "".join(cell["source"]))
+            cell["source"] = EMPTY.sub("", GLUED.sub(said, "".join(cell["source"])))
     for output in _outputs(notebook):
         if smoke and "dataframe" in "".join(output.get("data", {}).get("text/html", "")):
             output["data"] = {"text/html": TABLE, "text/plain": UNMEASURED}
