@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rgkit.config import KINDS, NUMERICS, ConfigError, Trained, from_dict
-from rgkit.store import Record, Store, fingerprint_of
+from rgkit.store import TEXTS, Record, Store, fingerprint_of
 
 
 def append(archive: Path, record: Record) -> None:
@@ -65,11 +65,12 @@ def check(text: str) -> Record:
     wanted = config.epochs if isinstance(config, Trained) else None
     if status == "finished" and wanted and lengths != {wanted}:
         raise ValueError(f"finished, but with {sorted(lengths)} epochs of {wanted}")
-    samples = found.get("samples", [])
-    if not isinstance(samples, list) or not all(isinstance(text, str) for text in samples):
-        raise ValueError("its samples are not a list of texts")
+    texts = {name: found.get(name, []) for name in TEXTS}
+    for name, kept in texts.items():
+        if not isinstance(kept, list) or not all(isinstance(text, str) for text in kept):
+            raise ValueError(f"its {name} are not a list of texts")
     at, where = found.get("diverged_at"), found["source"]
-    return Record(found["key"], config, fingerprint, status, epochs, where, at, samples=samples)
+    return Record(found["key"], config, fingerprint, status, epochs, where, at, **texts)
 
 
 @dataclass

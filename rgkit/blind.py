@@ -13,7 +13,9 @@ PAIRS = (("RG", "plain"), ("constant 1/2", "plain"))
 
 
 def trials(results: Results, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[dict[str, str]]:
-    """Return every pair of pictures that two arms of one seed and setting make of one input.
+    """Return pairs of pictures that two arms of one seed and setting make of one input.
+
+    No picture is in two of them, which would give away that it is of the arm that both have.
 
     Parameters
     ----------
@@ -28,11 +30,12 @@ def trials(results: Results, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[d
     cells = [name for name in results.grid.axes if name != "arm"]
     known = results.runs.dropna(subset=["key"]) if "key" in results.runs else results.runs
     found = []
-    for first, second in pairs:
+    for turn, (first, second) in enumerate(pairs):
         for _, cell in known.groupby(cells) if cells else [((), known)]:
             keys = cell.set_index("arm")["key"]
             if first in keys and second in keys:
-                for a, b in zip(kept[keys[first]], kept[keys[second]], strict=False):
+                one, other = (kept[keys[arm]][turn :: len(pairs)] for arm in (first, second))
+                for a, b in zip(one, other, strict=False):
                     urls = (f"data:image/webp;base64,{text}" for text in (a, b))
                     named = zip(("first", "second"), urls, strict=True)
                     found.append({"pair": f"{first}|{second}"} | dict(named))

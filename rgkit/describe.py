@@ -75,6 +75,8 @@ def describe(grid: Grid) -> str:
                 words[0] = PAIR_WORDS.get(grid.profile, words[0])
                 size = f", {pairs.words(one.data, one.direction)} at {one.size} pixels"
                 size += f", compared by {one.features}" if one.features else ""
+                size += f", judged by {one.judge} with {one.adversarial} + {one.lambda_l1:g} L1"
+                size += f", {one.augment}"
             words.append(
                 f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
                 f"batch {one.batch}, {one.precision}."

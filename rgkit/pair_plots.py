@@ -11,9 +11,9 @@ from rgkit.config import Translation
 from rgkit.data import DataError, pairs
 from rgkit.execute import Results
 from rgkit.looks import use_style
-from rgkit.picture_grids import config_of, drawn, samples_of
+from rgkit.picture_grids import config_of, drawn, records_of, samples_of
 from rgkit.plots import _stamp, draw_curves
-from rgkit.samples import SHOWN
+from rgkit.samples import SHOWN, stops, unpack
 
 WORDS = {
     "test_ssim": "SSIM, %",
@@ -53,6 +53,28 @@ def made(results: Results, arms: list[str], **cell: Any) -> Figure:
     first, last = ([p.transpose(1, 2, 0) for p in side[:SHOWN]]
                    for side in (true.test_inputs, true.test_targets))  # fmt: skip
     return drawn({"input": first, **found, "truth": last})
+
+
+def on_the_way(results: Results, arms: list[str], **cell: Any) -> Figure:
+    """Draw what each arm makes of the first test input at four points of a run, a row an arm.
+
+    Records from before this was kept have the end only; an arm without all four is left out.
+
+    Parameters
+    ----------
+    arms, cell : see `rgkit.picture_grids.records_of`
+    """
+    found = records_of(results, arms, cell)
+    config = config_of(results)
+    assert isinstance(config, Translation)  # no other task makes pictures
+    at = [*stops(config.epochs), config.epochs]
+    texts = {arm: [*r.along, *r.samples[:1]] for arm, r in found.items() if r is not None}
+    whole = {arm: [unpack(text) for text in t] for arm, t in texts.items() if len(t) == len(at)}
+    columns = {f"epoch {epoch}": [row[i] for row in whole.values()] for i, epoch in enumerate(at)}
+    true = _truth(config)
+    if true is not None:
+        columns["truth"] = [true.test_targets[0].transpose(1, 2, 0)] * len(whole)
+    return drawn(columns, list(whole) or [""])
 
 
 def measures(results: Results) -> Figure:

@@ -11,9 +11,11 @@ from rgkit.checkpoint import Checkpoint
 from rgkit.config import Config, ImageFolder, StepTiming, Trained
 from rgkit.store import Record, Store, commit, fingerprint_of, source
 
-# Yields the part that is done, from that with which it begins up to 1, whenever others may have a
-# turn; returns the record or, if it was stopped before its end, None.
-Performance = Generator[float, None, Record | None]
+# The part of a run that is done, and the training loss of the last epoch whose end is known.
+State = tuple[float, float | None]
+# Yields the state, from that with which it begins up to 1, whenever others may have a turn; returns
+# the record or, if it was stopped before its end, None.
+Performance = Generator[State, None, Record | None]
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,10 @@ def performing(
             training.load(found)
             earlier = {"seconds": found["seconds"], "resumed": found["resumed"] + 1}
         outcome = training.outcome
-        yield training.epoch / config.epochs
+        yield training.epoch / config.epochs, training.loss
         while not training.over:
             training.advance()
-            yield (training.epoch + 1) / config.epochs
+            yield (training.epoch + 1) / config.epochs, training.loss
             training.collect()
             last = stop() or how.late()
             if kept and not training.over and (kept.due or last):
@@ -97,7 +99,7 @@ def performing(
         from rgkit.timing import time_steps
 
         outcome = time_steps(config, how.device)
-        yield 1.0
+        yield 1.0, None
     else:
         raise NotImplementedError(f"no code runs the task {config.task!r}")
     if earlier["resumed"]:
@@ -112,18 +114,20 @@ def performing(
         epochs=outcome.epochs,
         source=source(name, earlier["seconds"] + time.perf_counter() - start) | extra,
         samples=outcome.samples,
+        along=outcome.along,
     )
 
 
 def perform(
     config: Config,
     how: How | None = None,
-    progress: Callable[[float], None] = lambda part: None,
+    progress: Callable[[float, float | None], None] = lambda part, loss: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Record | None:
     """Run one config and return its record, or None if it was stopped; nothing is stored.
 
-    `progress` is called with the part of the run that is done, between 0 and 1.
+    `progress` is called with the part of the run that is done, between 0 and 1, and the training
+    loss of the last epoch that is over, or None.
 
     >>> from rgkit.config import Classification
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
@@ -133,7 +137,7 @@ def perform(
     steps = performing(config, how or How(), stop)
     while True:
         try:
-            progress(next(steps))
+            progress(*next(steps))
         except StopIteration as end:
             record: Record | None = end.value
             return record

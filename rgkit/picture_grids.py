@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -59,17 +60,21 @@ def config_of(results: Results) -> Config:
     return results.records[0].config
 
 
-def drawn(columns: dict[str, list[Image]]) -> Figure:
+def drawn(columns: dict[str, list[Image]], rows: Sequence[str] = ("",) * SHOWN) -> Figure:
     """Draw columns of images side by side; an empty one is titled as such.
 
     Parameters
     ----------
-    columns : title -> images, `SHOWN` or none
+    columns : title -> images, one for each row, or none
+    rows : what is written at the left of each row
     """
     use_style()
     shape = next((images[0].shape for images in columns.values() if images), (3, 4))
-    size = (1.9 * len(columns), 1.9 * SHOWN * shape[0] / shape[1] + 1.0)
-    figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, squeeze=False)
+    size = (1.9 * len(columns), 1.9 * len(rows) * shape[0] / shape[1] + 1.0)
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    for place, words in zip(axes[:, 0], rows, strict=True):
+        at = {"transform": place.transAxes, "rotation": 90, "ha": "right", "va": "center"}
+        place.text(-0.05, 0.5, words, **at)
     for places, (title, images) in zip(axes.T, columns.items(), strict=True):
         places[0].set_title(title if images else f"{title}: none")
         for place in places:

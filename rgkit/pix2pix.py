@@ -23,9 +23,9 @@ FEATURES = ("resnet18-f37072fd.pth", "resnet50-0676ba61.pth", "resnet101-63fe222
 class Translation(Trained):
     """One training run of pix2pix, which turns pictures into pictures; see `Trained`.
 
-    The defaults are RG's published setting as its code has it (U-Net of 8 levels, 16x16 judgements
-    of a picture, least squares + 100 x L1, batch 1, Adam at 2e-4 with beta1 0.5, 200 epochs, the
-    loss weight on the generator alone), with pix2pix's random crops. For `data` see
+    The defaults are RG's published setting where its code says one (16x16 judgements of a picture,
+    least squares + 100 x L1, batch 1, Adam at 2e-4 with beta1 0.5, 200 epochs, the loss weight on
+    the generator alone); the U-Net, its dropout and the random crops are pix2pix's. For `data` see
     `rgkit.data.pairs`, for `model` and `judge` `rgkit.models.translation`. What a record calls
     ``train_accuracy`` is that of the discriminator: of the patches, the percentage it tells right.
 

@@ -47,7 +47,10 @@ def _start_worker(messages: Any, stopped: Any) -> None:
 def _run_one(config: Config, how: How, out: Path | None) -> Record | None:
     """Run one config in a worker and write its record at once."""
     record = perform(
-        config, how, lambda part: _messages.put((config, part)), lambda: bool(_stopped.is_set())
+        config,
+        how,
+        lambda *state: _messages.put((config, *state)),
+        lambda: bool(_stopped.is_set()),
     )
     if record is not None and how.store is not None:
         put(record, how.store, out)
@@ -118,8 +121,8 @@ def _drain(messages: Any, progress: Progress) -> None:
     """Hand on what the workers have reported."""
     while True:
         try:
-            config, part = messages.get_nowait()
+            config, *state = messages.get_nowait()
         except queue.Empty:
             return
         if config in progress.parts:
-            progress.tell(config, part)
+            progress.tell(config, *state)

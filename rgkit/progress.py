@@ -113,18 +113,19 @@ class Progress:
                 mininterval=1,
             )
 
-    def tell(self, config: Config, part: float) -> None:
-        """So much of a run is done; the first call says with what it began."""
+    def tell(self, config: Config, part: float, loss: float | None = None) -> None:
+        """So much of a run is done, with this training loss; the first call says how it began."""
         now, before = time.monotonic(), self.parts[config]
         if config in self.heard and part > before:
             self.estimate.learn(config, part - before, now - self.heard[config])
         self.heard[config], self.parts[config] = now, part
+        said = self.left() if loss is None else f"latest loss {loss:.3g}; {self.left()}"
         if self.bar is not None:
-            self.bar.set_postfix_str(self.left(), refresh=False)
+            self.bar.set_postfix_str(said, refresh=False)
             self.bar.update((part - before) * cost(config))
         elif self.show == "lines" and now - self.spoke > PAUSE:
             done = sum(cost(c) * p for c, p in self.parts.items()) / sum(map(cost, self.parts))
-            self._line(f"{100 * done:.0f} % of {len(self.parts)} runs; {self.left()}")
+            self._line(f"{100 * done:.0f} % of {len(self.parts)} runs; {said}")
 
     def _line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import distributed
 
 from rgkit.config import ImageFolder
 from rgkit.device import pick_device
-from rgkit.perform import How, perform
+from rgkit.perform import How, Performance, perform
 from rgkit.processes import end_with_parent
 from rgkit.store import Record
 
@@ -36,9 +37,9 @@ def _rank(rank: int, config: ImageFolder, how: How, folder: str) -> None:
     every = how.every if rank == 0 else float("inf")
     own = dataclasses.replace(how, device=device, deadline=None, every=every)
 
-    def tell(part: float) -> None:
+    def tell(*state: float | None) -> None:
         if rank == 0:
-            Path(folder, "part").write_text(str(part))
+            Path(folder, "state").write_text(json.dumps(state))
 
     record = perform(config, own, tell)
     if rank == 0:
@@ -46,9 +47,7 @@ def _rank(rank: int, config: ImageFolder, how: How, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-def sharing(
-    config: ImageFolder, how: How, stop: Callable[[], bool]
-) -> Generator[float, None, Record | None]:
+def sharing(config: ImageFolder, how: How, stop: Callable[[], bool]) -> Performance:
     """Perform one config in as many processes as it has; see `rgkit.perform.Performance`.
 
     When it is stopped, the processes end where they are; the next call goes on from the checkpoint
@@ -65,9 +64,10 @@ def sharing(
             while not context.join(timeout=PAUSE):
                 if stop() or how.late():
                     return None
-                told = Path(folder, "part")
+                told = Path(folder, "state")
                 text = told.read_text() if told.is_file() else ""
-                yield float(text or 0)
+                part, loss = json.loads(text or "[0.0, null]")
+                yield part, loss
         finally:
             for process in context.processes:
                 process.terminate()

@@ -184,8 +184,8 @@ def _one_by_one(waiting: list[Config], work: Work) -> None:
     """Run configs one after the other in this process."""
     while (config := work.begin(waiting)) is not None:
 
-        def tell(part: float, config: Config = config) -> None:
-            work.progress.tell(config, part)
+        def tell(part: float, loss: float | None, config: Config = config) -> None:
+            work.progress.tell(config, part, loss)
 
         try:
             record = perform(config, work.how, tell, work.stop)
@@ -217,7 +217,7 @@ def _in_streams(waiting: list[Config], work: Work, jobs: int) -> None:
         for place, (config, steps) in list(active.items()):
             with torch.cuda.stream(streams[place]) if gpu else nullcontext():
                 try:
-                    work.progress.tell(config, next(steps))
+                    work.progress.tell(config, *next(steps))
                     continue
                 except StopIteration as end:
                     if end.value is not None:

@@ -1,4 +1,4 @@
-"""What networks make of a few test pictures at the end of a run, kept in its record as text."""
+"""What networks make of a few test pictures, kept in the record of their run as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ from rgkit.data.augment import Augmenter, Masks
 # good as drawn by lot, and nobody has chosen them.
 SHOWN = 3
 KEPT = 6  # of generated pictures: readers are asked to tell them apart, see `rgkit.blind`
+ALONG = (0.25, 0.5, 0.75)  # parts of a run after which the first picture is kept, too
 QUALITY = 90  # of pictures; what is measured is measured before
+
+
+def stops(epochs: int) -> list[int]:
+    """Return after which epochs of a run the first picture is kept; its end is not among them.
+
+    >>> stops(20), stops(1)
+    ([5, 10, 15], [])
+    """
+    found = {round(part * epochs) for part in ALONG}
+    return sorted(found - {0, epochs})
 
 
 def pack(image: np.ndarray[Any, Any]) -> str:

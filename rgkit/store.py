@@ -18,6 +18,7 @@ from rgkit.config import KINDS, NUMERICS, Config, ConfigError, Trained, from_dic
 
 # A run that uses no data set is filed under this fingerprint.
 NO_DATA = "none"
+TEXTS = ("samples", "along")  # of a record, which only some tasks have
 
 
 class StoreError(RuntimeError):
@@ -30,7 +31,8 @@ class Record:
 
     ``epochs`` holds a list per metric, ``status`` is "finished" or "diverged"; ``source`` holds
     commit, device, versions, seconds and date, which are recorded but do not enter the key;
-    ``samples`` holds what a network that labels pixels made of a few pictures, see `rgkit.samples`.
+    ``samples`` holds what a network made of a few pictures at the end, see `rgkit.samples`, and
+    ``along`` what it made of the first of them on the way.
     """
 
     key: str
@@ -42,6 +44,7 @@ class Record:
     diverged_at: int | None = None
     numerics: int = NUMERICS
     samples: list[str] = field(default_factory=list)
+    along: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain data, in the order of the file."""
@@ -57,7 +60,7 @@ class Record:
                 for name, values in self.epochs.items()
             },
             "source": self.source,
-        } | ({"samples": self.samples} if self.samples else {})
+        } | {name: texts for name in TEXTS if (texts := getattr(self, name))}
 
 
 def fingerprint_of(config: Config) -> str:
@@ -127,9 +130,9 @@ class Store:
             found = json.loads(path.read_text())
             config = from_dict(found["config"])
             names = ("key", "fingerprint", "status", "epochs", "source", "diverged_at", "numerics")
-            samples = found.get("samples", [])  # only some tasks have any
+            texts = {name: found.get(name, []) for name in TEXTS}
             known = {name: found[name] for name in names}
-            record = Record(config=config, samples=samples, **known)
+            record = Record(config=config, **known, **texts)
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise StoreError(f"{path}: not a readable record ({error}); move it away") from error
         if record.numerics == NUMERICS and record.key != config.key(record.fingerprint):

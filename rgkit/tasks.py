@@ -32,10 +32,6 @@ def _nothing(step: Any) -> tuple[Tensor, ...]:
     return ()
 
 
-def _no_options(config: Any, where: torch.device) -> dict[str, Any]:
-    return {}
-
-
 def _no_samples(net: nn.Module, images: Augmenter, labels: Any, autocast: bool) -> list[str]:
     return []
 
@@ -53,6 +49,7 @@ class Task:
     own : names of what `steps` returns
     steps : from the stepper, after an epoch, to float64 tensors of shape []
     samples : like `evaluate`, at the end of a run, to texts that the record keeps
+    along : whether the first of them is kept on the way, too
     options : from a config and a device to what else `evaluate` is given after the last epoch, for
         what would cost too much after each
     """
@@ -64,7 +61,8 @@ class Task:
     own: tuple[str, ...] = ()
     steps: Callable[[Any], tuple[Tensor, ...]] = _nothing
     samples: Callable[[nn.Module, Augmenter, Any, bool], list[str]] = _no_samples
-    options: Callable[[Any, torch.device], dict[str, Any]] = _no_options
+    options: Callable[[Any, torch.device], dict[str, Any]] = lambda config, where: {}
+    along: bool = False
 
 
 def _parts(data: str, count: int, held: int, total: int) -> tuple[slice, slice]:
@@ -244,5 +242,6 @@ TASKS = {
     "translation": Task(
         MEASURED, _pairs, _pair_step, evaluate_pairs, LENGTHS, operator.attrgetter("lengths"),
         made_pictures, lambda config, where: {"features": Features(config.features, where)},
+        along=True,
     ),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from rgkit.config import Trained
 from rgkit.data.augment import epoch_plan
 from rgkit.device import pick_device, reproducible
 from rgkit.metrics import epoch_totals, names, weight_norm
+from rgkit.samples import stops
 from rgkit.tasks import TASKS
 
 
@@ -24,13 +25,15 @@ class Outcome:
 
     ``status`` is "finished" or "diverged"; then ``diverged_at`` is the first step whose loss was
     not finite. ``epochs`` has a list per metric, a value for each epoch that was completed;
-    ``samples`` is what the task keeps of a few test pictures, see `rgkit.samples`.
+    ``samples`` is what the task keeps of a few test pictures at the end, see `rgkit.samples`, and
+    ``along`` what it keeps of the first of them on the way.
     """
 
     status: str = "finished"
     diverged_at: int | None = None
     epochs: dict[str, list[float]] = field(default_factory=dict)
     samples: list[str] = field(default_factory=list)
+    along: list[str] = field(default_factory=list)
 
 
 class Training:
@@ -80,6 +83,11 @@ class Training:
         return len(self.outcome.epochs["train_loss"])
 
     @property
+    def loss(self) -> float | None:
+        """The training loss of the last epoch that is done, None before the first."""
+        return self.outcome.epochs["train_loss"][-1] if self.epoch else None
+
+    @property
     def over(self) -> bool:
         """Whether the last epoch is done or the run has diverged."""
         return self.epoch == self.config.epochs or self.outcome.status == "diverged"
@@ -121,13 +129,19 @@ class Training:
         for name, value in zip(self.metrics, values, strict=True):
             self.outcome.epochs[name].append(value)
         if self.over:
-            images, labels = self.measured[0]
-            autocast = self.config.precision == "bfloat16"
-            self.outcome.samples = self.task.samples(self.step.net, images, labels, autocast)
+            self.outcome.samples = self._samples()
+        elif self.task.along and self.epoch in stops(self.config.epochs):
+            self.outcome.along += self._samples()[:1]
+
+    def _samples(self) -> list[str]:
+        images, labels = self.measured[0]
+        autocast = self.config.precision == "bfloat16"
+        return self.task.samples(self.step.net, images, labels, autocast)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, for a checkpoint."""
-        return {"step": self.step.name, "epochs": self.outcome.epochs} | self.step.state()
+        done = {"epochs": self.outcome.epochs, "along": self.outcome.along}
+        return {"step": self.step.name} | done | self.step.state()
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state` returned; ValueError where it fits another step."""
@@ -137,6 +151,7 @@ class Training:
         # Of a checkpoint from before a metric was added, its earlier epochs lack it.
         known, missing = state["epochs"], [math.nan] * len(state["epochs"]["train_loss"])
         self.outcome.epochs = {name: known.get(name, missing[:]) for name in self.metrics}
+        self.outcome.along = list(state.get("along", []))
 
 
 def train(

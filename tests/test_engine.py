@@ -277,9 +277,11 @@ def test_each_way_of_performing_a_run_goes_on_from_its_own_checkpoint(tmp_path):
     assert perform(RUN, other, stop=lambda: next(calls)) is None
     assert len(checkpoints(tmp_path)) == 2
     assert Checkpoint(store, RUN).begun
-    began = []
-    record = perform(RUN, begin, began.append)
-    assert began[0] == 3 / RUN.epochs
+    told = []
+    record = perform(RUN, begin, lambda *state: told.append(state))
+    losses = record.epochs["train_loss"]
+    assert told[:2] == [(3 / RUN.epochs, losses[2]), (4 / RUN.epochs, losses[2])]
+    assert told[-1][1] == losses[-2]  # that of the last epoch is in the record
     assert record is not None
     assert record.source["resumed"] == 1
     Checkpoint(store, RUN).remove()

@@ -21,7 +21,7 @@ from rgkit.describe import describe
 from rgkit.execute import run
 from rgkit.grid import Grid, arm_of, cross
 from rgkit.models.translation import build
-from rgkit.pair_plots import made, measures
+from rgkit.pair_plots import made, measures, on_the_way
 from rgkit.perform import How, perform
 from rgkit.pictures import edges, evaluate_pairs, psnr, ssim
 from rgkit.profiles import translation
@@ -229,7 +229,9 @@ def test_a_run_learns_and_one_seed_is_one_run(norm):
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
     """The second draw knows where it was."""
     config = TINY.replace(epochs=3, weight="uniform", acts_on="both, two draws", batch=1, images=6)
-    assert_same(resumed(config), train(config, "cpu"))
+    whole = train(config, "cpu")
+    assert_same(resumed(config), whole)
+    assert len(whole.along) == 2
 
 
 def test_held_out_pairs_are_measured_and_change_nothing_else():
@@ -382,6 +384,42 @@ def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_pa
     assert np.abs(found - wanted).mean() < 12  # of 255: WebP keeps half of the colours' places
 
 
+def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, monkeypatch):
+    """And to look at it on the way changes no number."""
+    longer = TINY.replace(epochs=4)
+    training, seen = Training(longer, "cpu"), []
+    while not training.over:
+        training.advance()
+        training.collect()
+        seen.append(training._samples()[0])
+    record = perform(longer, How("cpu"))
+    store = Store(tmp_path)
+    kept = store.read(store.put(record))
+    assert kept.along == seen[:3]
+    assert len(set(seen)) == 4  # it learns something in every epoch
+    assert kept.samples[0] == seen[-1]
+    with monkeypatch.context() as patched:
+        patched.setattr("rgkit.train.stops", lambda epochs: [])
+        unseen = perform(longer, How("cpu"))
+    assert unseen.along == []
+    np.testing.assert_equal(unseen.epochs, record.epochs)
+    axes = {"arm": ["plain", "RG"], "seed": [0]}
+    grid = Grid(cross(longer, axes), "quick", "", tuple(axes))
+    results = run(grid, device="cpu", store=store, show=False)
+    figure = on_the_way(results, ["plain", "RG"], seed=0)
+    assert [a.get_title() for a in figure.axes[:5]] == [
+        *(f"epoch {n}" for n in range(1, 5)),
+        "truth",
+    ]
+    np.testing.assert_array_equal(figure.axes[2].images[0].get_array(), unpack(seen[2]))
+    assert [a.texts[0].get_text() for a in figure.axes[::5]] == ["plain", "RG"]
+    before = dataclasses.replace(
+        results, records=[dataclasses.replace(r, along=[]) for r in results.records]
+    )
+    figure = on_the_way(before, ["plain", "RG"], seed=0)
+    assert [a.get_title() for a in figure.axes[:2]] == ["epoch 1: none", "epoch 2: none"]
+
+
 def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_path, monkeypatch):
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
@@ -394,10 +432,13 @@ def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_p
     shown = figure.axes[1].images[0].get_array()
     np.testing.assert_array_equal(shown, unpack(results.records[0].samples[0]))
     asked = trials(results, [("RG", "plain"), ("constant 1/2", "plain")])
-    assert [trial["pair"] for trial in asked] == ["RG|plain"] * KEPT  # the other was not run
+    assert [trial["pair"] for trial in asked] == ["RG|plain"] * (KEPT // 2)  # the other: not run
     rg, plain = (record.samples for record in reversed(results.records))
-    assert [t["first"].partition(",")[2] for t in asked] == rg
-    assert [t["second"].partition(",")[2] for t in asked] == plain
+    assert [t["first"].partition(",")[2] for t in asked] == rg[::2]
+    assert [t["second"].partition(",")[2] for t in asked] == plain[::2]
+    shown = [t[side] for t in trials(results, [("RG", "plain"), ("plain", "RG")])
+             for side in ("first", "second")]  # fmt: skip
+    assert len(shown) == len(set(shown)) == 2 * KEPT
     monkeypatch.setattr("rgkit.data.pairs.available", lambda name: False)
     figure = made(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:2]] == ["plain", "RG"]
