@@ -149,8 +149,7 @@ def conclude(
     if not says:
         facts = claims[claim]
         who = "The theory says" if facts["paper"] == "predictions" else "The paper said"
-        what = facts.get("says") or f"prints numbers: {facts.get('setting', '')}"
-        what = f"{what} ({facts['where']}, <code>{claim}</code>)"
+        what = f"{html.escape(facts['says'])} ({facts['where']}, <code>{claim}</code>)"
         limit = LIMITS.get(profile, "")
     rows = {
         who: what,

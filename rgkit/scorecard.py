@@ -22,6 +22,47 @@ PAPERS = {
 }
 Row = dict[str, Any]
 
+# What the columns of the papers' tables are called here; a name speaks for itself.
+COLUMNS = dict.fromkeys(("model", "method", "backbone"), "") | {
+    "lr": "rate",
+    "rg": "RG",
+    "sigma": "σ",
+    "miou": "mean IoU",
+    "printed_map": "mAP",
+    "params_m": "parameters (M)",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "top1": "top 1",
+    "top5": "top 5",
+}
+HEADS = (
+    "claim",
+    "the paper says",
+    "the paper's value",
+    "verdict",
+    "we measured",
+    "95 % interval",
+    "detectable",
+    "profile, repeats",
+)
+LEFT_OUT = ("ap", "stages")  # one number for each class; how wide a network is
+NO_VALUE = {"curve": "only a curve", "picture": "only pictures", "statement": "no number"}
+
+
+def printed(facts: Mapping[str, Any]) -> str:
+    """Return what the paper prints for a claim of the ledger: the rows of its table, or a value.
+
+    >>> printed({"kind": "number", "rows": [{"method": "baseline", "miou": 62.13}]})
+    'baseline, mean IoU 62.13'
+    >>> printed({"kind": "curve"})
+    'only a curve'
+    """
+    lines = []
+    for row in facts.get("rows", ()):
+        named = {COLUMNS.get(k, k): v for k, v in row.items() if k not in LEFT_OUT}
+        lines.append(", ".join(f"{k} {v}".strip() for k, v in named.items()))
+    return "; ".join(lines) or facts.get("value") or NO_VALUE[facts["kind"]]
+
 
 def outputs(notebook: Mapping[str, Any], mime: str) -> Iterator[Any]:
     """Yield every output of one MIME type in an executed notebook."""
@@ -45,13 +86,14 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     table = []
     for claim, facts in ledger().items():
         entry = found.get(claim, {"verdict": UNMEASURED, "measured": "not yet measured"})
-        says = facts.get("says") or "prints numbers: " + facts.get("setting", "")
+        ours = facts["paper"] == "predictions"
         table.append(
             {
                 "claim": claim,
                 "paper": facts["paper"],
                 "where": facts["where"],
-                "says": says,
+                "says": facts["says"],
+                "printed": "" if ours else printed(facts),
                 "verdict": entry["verdict"],
                 "measured": entry["measured"],
                 "interval": entry.get("interval"),
@@ -86,11 +128,10 @@ def as_html(table: list[Row], up: str = "../") -> str:
             if any(row[kind] == v for row in table)
         )
         lines.append(f'<span class="scorecard-group">{options}</span>')
-    heads = ("claim", "the paper says", "verdict", "we measured", "95 % interval", "detectable")
     lines.append(
         '</div><div class="scorecard-scroll"><table class="scorecard dataframe"><thead><tr>'
     )
-    lines += [f"<th>{h}</th>" for h in (*heads, "profile, repeats")]
+    lines += [f"<th>{h}</th>" for h in HEADS]
     lines.append("</tr></thead><tbody>")
     for row in table:
         name = f"<code>{row['claim']}</code><br>{PAPERS[row['paper']]}, {_cell(row['where'])}"
@@ -100,7 +141,9 @@ def as_html(table: list[Row], up: str = "../") -> str:
         smallest = "—" if row["detectable"] is None else f"{row['detectable']:.2f} {unit}"
         made = f"{row['profile']}, {row['seeds']}" if row["profile"] else "—"
         kind = row["verdict"].split()[0].replace("not", "unmeasured")
-        values = (link, _cell(row["says"]), f'<span class="badge-{kind}">{row["verdict"]}</span>')
+        value = _cell(row["printed"]).replace("; ", "<br>") or "—"
+        badge = f'<span class="badge-{kind}">{row["verdict"]}</span>'
+        values = (link, _cell(row["says"]), value, badge)
         values += (_cell(row["measured"]), interval, smallest, _cell(made))
         data = f'data-verdict="{_cell(row["verdict"])}" data-paper="{row["paper"]}"'
         lines.append(f"<tr {data}>" + "".join(f"<td>{v}</td>" for v in values) + "</tr>")
@@ -108,11 +151,17 @@ def as_html(table: list[Row], up: str = "../") -> str:
 
 
 def as_csv(table: list[Row]) -> str:
-    """Return the scorecard as CSV."""
+    """Return the scorecard as CSV, the two ends of an interval in columns ``low`` and ``high``."""
+    flat = []
+    for row in table:
+        low, high = row["interval"] or ("", "")
+        ends: Row = {"low": low, "high": high}
+        items = [ends if k == "interval" else {k: v} for k, v in row.items()]
+        flat.append({k: v for item in items for k, v in item.items()})
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows(flat)
     return text.getvalue()
 
 
@@ -162,14 +211,14 @@ def said(row: Row) -> str:
 
     >>> row = {"claim": "x", "says": "it gains", "verdict": "supported", "measured": "a gain"}
     >>> said(row | {"page": "p", "profile": "quick"})
-    '**supported** (quick, [x](/p)): “it gains”. A gain.'
+    '**supported** (quick, [x](/p)): *it gains*. A gain.'
     """
     link = f"[{row['claim']}](/{row['page']})" if row["page"] else row["claim"]
     if row["verdict"] == UNMEASURED:
-        return f"**{UNMEASURED}** ({link}): “{row['says']}”."
+        return f"**{UNMEASURED}** ({link}): *{row['says']}*."
     text = row["measured"].rstrip(".")
     text = text[:1].upper() + text[1:]
-    return f"**{row['verdict']}** ({row['profile']}, {link}): “{row['says']}”. {text}."
+    return f"**{row['verdict']}** ({row['profile']}, {link}): *{row['says']}*. {text}."
 
 
 def pictures(notebook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -256,6 +258,14 @@ def test_ledger_is_whole_and_scorecard_has_a_row_for_every_id():
     page = scorecard.as_html(rows)
     assert all(f"<code>{claim}</code>" in page for claim in ids)
     assert len(scorecard.as_csv(rows).splitlines()) == len(rows) + 1
+    # What a claim says can be read by itself, and the scorecard has the value of each paper.
+    assert [row["claim"] for row in rows if len(row["says"].split()) < 3] == []
+    assert {row["paper"] for row in rows if not row["printed"]} == {"predictions"}
+    found = {row["claim"]: row["printed"] for row in rows}
+    assert found["ld-table1"] == "baseline, mean IoU 62.13; gradient weight, mean IoU 63.56"
+    assert found["rg-table1"].startswith("rate 0.01, momentum 0.95, plain 31.94, RG 28.357; ")
+    assert "<td>baseline, mean IoU 62.13<br>gradient weight, mean IoU 63.56</td>" in page
+    assert (found["ld-fig4ab"], found["rg-cost"]) == ("1 %", "no number")
 
 
 def test_verdicts_travel_in_outputs(monkeypatch):
@@ -273,6 +283,12 @@ def test_verdicts_travel_in_outputs(monkeypatch):
     assert found["rg-adam"]["verdict"] == "not measured"
     assert found["rg-adam"]["interval"] is None
     assert "a &lt; b" in scorecard.as_html(rows)
+    # The two ends of an interval are two numbers; a claim in our words is no quotation.
+    table = {row["claim"]: row for row in csv.DictReader(io.StringIO(scorecard.as_csv(rows)))}
+    ends = [(table[claim]["low"], table[claim]["high"]) for claim in ("rg-cost", "rg-adam")]
+    assert ends == [("0.1", "0.2"), ("", "")]
+    assert "interval" not in table["rg-cost"]
+    assert not set('“”"') & set(scorecard.answer(rows))
     assert "verdict-supported" in shown[0]["text/html"]
     assert "no extra cost" in shown[0]["text/html"]
     for verdict in VERDICTS:
