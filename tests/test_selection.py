@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rgkit import selection, selection_plots
-from rgkit.config import Classification
+from rgkit.config import Classification, Segmentation, Trained
 from rgkit.describe import describe
 from rgkit.execute import Results, run
 from rgkit.grid import Cell, Grid
@@ -19,7 +19,7 @@ from rgkit.stats import difference
 from rgkit.store import Record, Store
 
 
-def recording(config: Classification, accuracy: list[float], **more: list[float]) -> Record:
+def recording(config: Trained, accuracy: list[float], **more: list[float]) -> Record:
     """A record of a run that ended, with these test accuracies."""
     key = config.key(config.fingerprint())
     source = {"commit": "x", "device": "x", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
@@ -205,3 +205,32 @@ def test_settings_tell_runs_apart_by_everything_but_arm_and_seed():
     assert labels_of(one)["setting"] == labels_of(one.replace(weight="coin", seed=4))["setting"]
     others = [one.replace(**change) for change in ({"lr": 0.2}, {"validation": 9}, {"batch": 96})]
     assert len({labels_of(config)["setting"] for config in [one, *others]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rate"),
+    [
+        ("formula('u')", "never decayed"),
+        ("formula('0.667 * (u < 0.75)')", "never decayed"),
+        ("formula('u * (1 - t)')", "decayed"),
+        ("cyclical(10)", "never decayed"),
+        ("step", "decayed"),
+        ("like('late_drop')", "decayed"),
+    ],
+)
+def test_a_rate_that_only_jumps_about_is_never_decayed(schedule, rate):
+    configs = [Classification(schedule=schedule, epochs=n, seed=n) for n in (8, 30, 100)]
+    assert {labels_of(config)["rate"] for config in configs} == {rate}
+
+
+def test_the_library_holds_one_task_at_a_time(tmp_path):
+    store = Store(tmp_path)
+    made = [Segmentation(data="camvid", weight=law) for law in ("constant(1)", "uniform")]
+    for config in (Classification(), *made):
+        store.put(recording(config, [1.0]))
+    grid = recorded("quick", store, data="camvid", task="segmentation")
+    assert {cell.config for cell in grid} == set(made)
+    toys = recorded("smoke", store, task="segmentation")
+    assert {cell.config.task for cell in toys} == {"segmentation"}
+    with pytest.raises(ValueError, match="task='segmentaton' given; did you mean 'segmentation'"):
+        recorded("quick", store, task="segmentaton")
