@@ -1,7 +1,8 @@
 """The whole book, built once for all tests that look at it."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 # Before torch is imported, here and in the kernels of notebooks: nets this small lose time to a
 # second thread, and many times more where two test processes share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed() -> Iterator[None]:
+    """Close what a test has drawn: pyplot keeps every figure, and warns at the twentieth.
+
+    A warning is an error here, and which tests share a process is decided anew each time.
+    """
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @dataclass(frozen=True)
