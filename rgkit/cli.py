@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -225,10 +226,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; wrong use is one line on stderr and exit status 2."""
     args = parser().parse_args(argv)
     try:
-        return int(args.function(args))
+        status = int(args.function(args))
+        sys.stdout.flush()
+        return status
     except (UsageError, ConfigError) as error:
         print(f"rgkit: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (RuntimeError, ValueError, OSError) as error:
         print(f"rgkit: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

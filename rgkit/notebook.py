@@ -53,7 +53,8 @@ def cells(path: Path, tag: str | None = None) -> list[str]:
         notebook = json.loads(path.read_text())
         code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
     except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such notebook") from None
+        hint = nearest(path.stem, [other.stem for other in find()])
+        raise UsageError(f"{path}: there is no such notebook{hint}") from None
     except (ValueError, KeyError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a readable notebook ({error})") from None
     if tag is not None:
@@ -159,6 +160,7 @@ def problems(path: Path) -> list[str]:
     No outputs, no `def` or `class`, code cells of at most 10 lines, one parameters and one grid
     cell, and more prose than code.
     """
+    cells(path)  # refuses what is not a notebook
     notebook = json.loads(path.read_text())
     found, code_lines, words = [], 0, 0
     for number, cell in enumerate(notebook["cells"]):

@@ -131,6 +131,17 @@ def image_folder(profile: str, **options: Any) -> Grid:
     return trained(FOLDERS, profile, **options)
 
 
+def _refuse(seeds: int, axes: Mapping[str, list[Any]], validation: bool) -> None:
+    """Refuse a grid in which nothing, or nothing that can be told apart, would be run."""
+    if seeds < 0:
+        raise ConfigError(f"seeds={seeds} given; 1 or more, or 0 for as many as the profile has")
+    if validation and seeds == 1 and "seed" not in axes:
+        raise ConfigError("seeds=1 given; 2 or more, since the other seeds choose for each")
+    for name, values in axes.items():
+        if not values or any(values.count(value) > 1 for value in values):
+            raise ConfigError(f"{name}={values!r} given; one value or more, each once")
+
+
 def trained(
     sizes: Sizes,
     profile: str,
@@ -155,8 +166,7 @@ def trained(
         One of smoke, quick, short, paper, or best.
     seeds : int
         Paired seeds 0, 1, ...; 0 means as many as `SEEDS` gives the profile.
-    epochs : int
-        Length of every run; 0 means as long as the profile has it.
+    epochs : length of every run; 0 means as long as the profile has it
     priority : int
         `rgkit run --plan` takes grids of a lower number first.
     base : settings that hold in every profile, see `rgkit.config`
@@ -168,11 +178,14 @@ def trained(
         shows what is recorded and calls the rest missing, without training it.
     vary : sequence of axes, or one for each profile by name, "embedded" among them
         One setting after another: for each, `axes` with these in the place of their namesakes.
-    axes : what is crossed, such as ``momentum=[0.5, 0.9], arm=["plain", "RG"]``; ``seed`` may be
-        among them
+    axes : what is crossed, such as ``momentum=[0.5, 0.9]``; ``seed`` may be among them
+
+    Raises ConfigError for seeds below 0, or 1 where others choose for it, and for a wrong axis.
     """
     store = store or Store()
-    given = axes.pop("seed", None)
+    listed = {name: list(values) for name, values in axes.items()}
+    _refuse(seeds, listed, validation)
+    given = listed.pop("seed", None)
     every = (*NAMES, "embedded")
     varied = vary if isinstance(vary, Mapping) else dict.fromkeys(every, vary)
     if set(varied) != set(every):
@@ -186,11 +199,11 @@ def trained(
         changes |= {"validation": sizes.held[name]} if validation else {}
         changes |= {"epochs": epochs} if epochs else {}
         repeats = given or range(seeds or SEEDS["quick" if embedded else name])
-        plain, crossed = sizes.plain.replace(**changes), {**axes, "seed": repeats}
+        plain, crossed = sizes.plain.replace(**changes), {**listed, "seed": repeats}
         each = varied[name]
         return around(plain, crossed, each, priority) if each else cross(plain, crossed, priority)
 
-    names = (*dict.fromkeys([*axes, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
+    names = (*dict.fromkeys([*listed, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
     if like is not None:
         here = like.profile != "quick" or sizes.here()
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")

@@ -122,6 +122,9 @@ def test_outputs_and_missing_cells_are_found(tmp_path):
         ("profile=quik", ["profile='quik' given", "did you mean 'quick'"]),
         ("protocol=papr", ["protocol='papr' given", "did you mean 'paper'"]),
         ("novalue", ["it is name=value"]),
+        ("seeds=-2", ["seeds=-2 given", "1 or more, or 0"]),
+        ("momenta=[]", ["momentum=[] given", "one value or more"]),
+        ("momenta=[0.5, 0.5]", ["momentum=[0.5, 0.5] given", "each once"]),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(given, words, capsys, monkeypatch):
@@ -164,8 +167,10 @@ def test_other_parameters_reach_every_run_of_a_figure(path):
 
 
 def test_wrong_use_exits_with_2(capsys, tmp_path):
-    assert main(["run", str(tmp_path / "none.ipynb")]) == 2
-    assert "there is no such notebook" in capsys.readouterr().err
+    for verb in ("run", "check"):
+        assert main([verb, str(tmp_path / "rg-fig6-lef.ipynb")]) == 2
+        said = capsys.readouterr().err
+        assert "there is no such notebook; did you mean 'rg-fig6-left'?" in said
     assert main(["run"]) == 2
     assert main(["plan", "--only", "nothing-like-it"]) == 2
     assert main(["data", "get", "cifar11"]) == 2
@@ -173,6 +178,23 @@ def test_wrong_use_exits_with_2(capsys, tmp_path):
     with pytest.raises(SystemExit) as caught:
         main(["pln"])
     assert caught.value.code == 2
+
+
+def test_one_seed_is_refused_where_the_others_choose_for_each(capsys, monkeypatch):
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("kernel"))
+    path = next(p for p in NOTEBOOKS if p.stem == "rg-fig6-left")
+    assert main(["run", str(path), "-p", "profile=smoke", "-p", "seeds=1"]) == 2
+    assert "seeds=1 given; 2 or more" in capsys.readouterr().err
+
+
+def test_a_reader_of_the_output_may_leave_early():
+    """As `head` does: no traceback, and no line about a pipe."""
+    command = [sys.executable, "-m", "rgkit.cli", "data", "list"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as done:
+        done.stdout.close()
+        assert done.stderr.read() == b""
+    assert done.returncode == 1
 
 
 def test_help_notebook_lists_the_parameters(capsys):
