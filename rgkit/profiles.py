@@ -131,12 +131,10 @@ def image_folder(profile: str, **options: Any) -> Grid:
     return trained(FOLDERS, profile, **options)
 
 
-def _refuse(seeds: int, axes: Mapping[str, list[Any]], validation: bool) -> None:
+def _refuse(seeds: int, axes: Mapping[str, list[Any]]) -> None:
     """Refuse a grid in which nothing, or nothing that can be told apart, would be run."""
     if seeds < 0:
         raise ConfigError(f"seeds={seeds} given; 1 or more, or 0 for as many as the profile has")
-    if validation and seeds == 1 and "seed" not in axes:
-        raise ConfigError("seeds=1 given; 2 or more, since the other seeds choose for each")
     for name, values in axes.items():
         if not values or any(values.count(value) > 1 for value in values):
             raise ConfigError(f"{name}={values!r} given; one value or more, each once")
@@ -180,12 +178,12 @@ def trained(
         One setting after another: for each, `axes` with these in the place of their namesakes.
     axes : what is crossed, such as ``momentum=[0.5, 0.9]``; ``seed`` may be among them
 
-    Raises ConfigError for seeds below 0, or 1 where others choose for it, and for a wrong axis.
+    Raises ConfigError for a negative number of seeds, and for an axis with nothing to cross.
     """
     store = store or Store()
-    listed = {name: list(values) for name, values in axes.items()}
-    _refuse(seeds, listed, validation)
-    given = listed.pop("seed", None)
+    lists = {name: list(values) for name, values in axes.items()}
+    _refuse(seeds, lists)
+    given = lists.pop("seed", None)
     every = (*NAMES, "embedded")
     varied = vary if isinstance(vary, Mapping) else dict.fromkeys(every, vary)
     if set(varied) != set(every):
@@ -199,11 +197,11 @@ def trained(
         changes |= {"validation": sizes.held[name]} if validation else {}
         changes |= {"epochs": epochs} if epochs else {}
         repeats = given or range(seeds or SEEDS["quick" if embedded else name])
-        plain, crossed = sizes.plain.replace(**changes), {**listed, "seed": repeats}
+        plain, crossed = sizes.plain.replace(**changes), {**lists, "seed": repeats}
         each = varied[name]
         return around(plain, crossed, each, priority) if each else cross(plain, crossed, priority)
 
-    names = (*dict.fromkeys([*listed, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
+    names = (*dict.fromkeys([*lists, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
     if like is not None:
         here = like.profile != "quick" or sizes.here()
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
