@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit import kernels, scorecard
+from rgkit import findings, kernels, scorecard
 from rgkit.bench import page as bench_page
 from rgkit.jupyterbook import html, jupyter_book
 from rgkit.kernels import Task
@@ -162,20 +162,17 @@ def stage(source: Path, executed: Path, pages: Sequence[str], failed: Mapping[st
         _write(source / f"{page}.ipynb", json.dumps(notebooks[page]).encode(), kept)
     table = scorecard.rows(notebooks)
     made, extra = source / "book" / "_generated", source / "_extra"
-    papers = [row for row in table if row["paper"] != "predictions"]
-    ours = [row for row in table if row["paper"] == "predictions"]
     generated = {
-        made / "answer.md": scorecard.answer(table),
+        made / "answer.md": findings.answer(table),
         made / "predictions.md": scorecard.predictions(table),
         made / "status.md": scorecard.status(notebooks, failed),
         made / "bench.md": bench_page.page(Store().root / "bench"),
-        made / "scorecard.md": f"Claims of the papers: **{scorecard.counts(papers)}**. "
-        f"Our predictions: **{scorecard.counts(ours)}**.\n\n"
+        made / "scorecard.md": f"{findings.summary(table)}\n"
         f"```{{raw}} html\n{scorecard.as_html(table)}\n```\n",
         extra / "scorecard.csv": scorecard.as_csv(table),
         extra / "scorecard.json": scorecard.as_json(table),
     }
-    generated |= {made / "said" / f"{r['claim']}.md": f"> {scorecard.said(r)}\n" for r in table}
+    generated |= {made / "said" / f"{r['claim']}.md": f"> {findings.said(r)}\n" for r in table}
     for path, made_text in generated.items():
         _write(path, made_text.encode(), kept)
     for notebook in notebooks.values():

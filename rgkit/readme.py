@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from rgkit.book import book_notebooks, page_of
+from rgkit.findings import for_readme
 from rgkit.notebook import ROOT
-from rgkit.scorecard import answer, rows
+from rgkit.scorecard import rows
 
 BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"
 PICTURE = Path("book", "_static", "headline.png")
@@ -21,7 +22,7 @@ def found(output: Path) -> str:
     for path in book_notebooks():
         page = page_of(path)
         executed[page] = json.loads((output / "executed" / f"{page}.ipynb").read_text())
-    text = answer(rows(executed))
+    text = for_readme(rows(executed))
     # The book links pages by their place in it; a README reader wants the notebook.
     return re.sub(r"\]\(/([^)]+)\)", r"](\1.ipynb)", text)
 

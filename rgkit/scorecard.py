@@ -1,4 +1,4 @@
-"""The pages that nobody types: scorecard, status, and the answer on the start page."""
+"""The pages that nobody types: the scorecard as a table, its data, and the status page."""
 
 from __future__ import annotations
 
@@ -6,21 +6,13 @@ import csv
 import html
 import io
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rgkit.findings import PAPERS, Row, badge
 from rgkit.report import SOURCE_MIME, VERDICT_MIME, ledger
 from rgkit.verdicts import UNMEASURED, VERDICTS
-
-PAPERS = {
-    "random-gradient": "Random Gradient",
-    "loss-decay": "Loss Decay",
-    "calibrated-sgd": "Calibrated SGD",
-    "predictions": "Our predictions",
-}
-Row = dict[str, Any]
 
 # What the columns of the papers' tables are called here; a name speaks for itself.
 COLUMNS = dict.fromkeys(("model", "method", "backbone"), "") | {
@@ -39,11 +31,9 @@ HEADS = (
     "claim",
     "the paper says",
     "the paper's value",
-    "verdict",
+    "verdict; profile, repeats",
     "we measured",
-    "95 % interval",
-    "detectable",
-    "profile, repeats",
+    "95 % interval; detectable",
 )
 LEFT_OUT = ("ap", "stages")  # one number for each class; how wide a network is
 NO_VALUE = {"curve": "only a curve", "picture": "only pictures", "statement": "no number"}
@@ -107,14 +97,12 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     return table
 
 
-def counts(table: Iterable[Row]) -> str:
-    """Return the verdicts counted, in words, the measured ones first."""
-    number = Counter(row["verdict"] for row in table)
-    return ", ".join(f"{number[v]} {v}" for v in VERDICTS if number[v])
-
-
 def _cell(text: object) -> str:
     return html.escape(str(text))
+
+
+def _small(text: str) -> str:
+    return f"<small>{_cell(text)}</small>" if text else ""
 
 
 def as_html(table: list[Row], up: str = "../") -> str:
@@ -138,13 +126,12 @@ def as_html(table: list[Row], up: str = "../") -> str:
         link = f'<a href="{up}{row["page"]}.html">{name}</a>' if row["page"] else name
         low_high, unit = row["interval"], _cell(row["unit"])
         interval = f"[{low_high[0]:+.2f}, {low_high[1]:+.2f}] {unit}" if low_high else "—"
-        smallest = "—" if row["detectable"] is None else f"{row['detectable']:.2f} {unit}"
-        made = f"{row['profile']}, {row['seeds']}" if row["profile"] else "—"
-        kind = row["verdict"].split()[0].replace("not", "unmeasured")
+        smallest = "" if row["detectable"] is None else f"{row['detectable']:.2f} {unit}"
+        made = f"{row['profile']}, {row['seeds']}" if row["profile"] else ""
         value = _cell(row["printed"]).replace("; ", "<br>") or "—"
-        badge = f'<span class="badge-{kind}">{row["verdict"]}</span>'
-        values = (link, _cell(row["says"]), value, badge)
-        values += (_cell(row["measured"]), interval, smallest, _cell(made))
+        verdict = f'<span class="{badge(row["verdict"])}">{row["verdict"]}</span>{_small(made)}'
+        found = f"{interval}{_small(smallest)}"
+        values = (link, _cell(row["says"]), value, verdict, _cell(row["measured"]), found)
         data = f'data-verdict="{_cell(row["verdict"])}" data-paper="{row["paper"]}"'
         lines.append(f"<tr {data}>" + "".join(f"<td>{v}</td>" for v in values) + "</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
@@ -190,35 +177,6 @@ def status(executed: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str])
         )
         lines.append("| " + " | ".join(map(str, values)) + " |")
     return "\n".join(lines) + "\n"
-
-
-def answer(table: list[Row]) -> str:
-    """Return what the book has found so far (Markdown): counts, then each measured claim."""
-    measured = [row for row in table if row["verdict"] != UNMEASURED]
-    ours = [row for row in table if row["paper"] == "predictions"]
-    papers = [row for row in table if row["paper"] != "predictions"]
-    lines = [
-        f"Of {len(papers)} claims in the three papers: **{counts(papers)}**. "
-        f"Of our own {len(ours)} predictions: **{counts(ours)}**.",
-        "",
-    ]
-    lines += [f"- {said(row)}" for row in measured]
-    return "\n".join(lines) + "\n"
-
-
-def said(row: Row) -> str:
-    """Return a claim, its verdict and what was measured (Markdown), linked to its chapter.
-
-    >>> row = {"claim": "x", "says": "it gains", "verdict": "supported", "measured": "a gain"}
-    >>> said(row | {"page": "p", "profile": "quick"})
-    '**supported** (quick, [x](/p)): *it gains*. A gain.'
-    """
-    link = f"[{row['claim']}](/{row['page']})" if row["page"] else row["claim"]
-    if row["verdict"] == UNMEASURED:
-        return f"**{UNMEASURED}** ({link}): *{row['says']}*."
-    text = row["measured"].rstrip(".")
-    text = text[:1].upper() + text[1:]
-    return f"**{row['verdict']}** ({row['profile']}, {link}): *{row['says']}*. {text}."
 
 
 def pictures(notebook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlparse
 import nbformat
 import pytest
 
-from rgkit import book, report
+from rgkit import book, findings, report
 
 ROOT = Path(__file__).resolve().parents[1]
 # Attributes with which a browser fetches something by itself; <a href> is not among them.
@@ -126,6 +126,18 @@ def test_the_scorecard_has_a_row_for_every_claim(built):
 
     text = (built.html / "book" / "scorecard.html").read_text()
     assert [claim for claim in ledger() if f"<code>{claim}</code>" not in text] == []
+
+
+def test_the_start_page_maps_every_claim_to_its_verdict_and_chapter(built):
+    page = (built.html / "book" / "index.html").read_text()
+    marks = re.findall(r'<li><a class="badge-(\w+)" title="([^"]+)" href="([^"]+)">', page)
+    card = json.loads((built.html / "scorecard.json").read_text())
+    assert len(marks) == len(card)
+    for row, (kind, title, link) in zip(card, marks, strict=True):
+        assert findings.badge(row["verdict"]) == f"badge-{kind}"
+        assert html.unescape(title).startswith(row["says"])
+        assert (built.html / "book" / link).resolve().is_file()
+    assert page.count("<details") >= len(findings.PAPERS)
 
 
 @pytest.mark.parametrize("page", ["conclusion", "index"])

@@ -38,7 +38,7 @@ const behind = (node) => {
 };
 const ours = ".verdict th, .verdict td, .verdict strong, .provenance, .scorecard td, "
   + ".scorecard th, .scorecard td > *, .scorecard-filters button, .scorecard-count, "
-  + "figcaption :not(.headerlink)";
+  + ".verdict-map a, .verdict-map span, figcaption :not(.headerlink)";
 return [...document.querySelectorAll(ours)].map((node) => {
   const [a, b] = [light(parts(getComputedStyle(node).color)), light(behind(node))];
   return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.textContent.slice(0, 40)];

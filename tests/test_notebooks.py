@@ -15,7 +15,7 @@ import papermill
 import pytest
 import yaml
 
-from rgkit import book, notebook, report, scorecard
+from rgkit import book, findings, notebook, report, scorecard
 from rgkit.cli import main
 from rgkit.verdicts import VERDICTS
 
@@ -313,7 +313,7 @@ def test_verdicts_travel_in_outputs(monkeypatch):
     ends = [(table[claim]["low"], table[claim]["high"]) for claim in ("rg-cost", "rg-adam")]
     assert ends == [("0.1", "0.2"), ("", "")]
     assert "interval" not in table["rg-cost"]
-    assert not set('“”"') & set(scorecard.answer(rows))
+    assert not set('“”"') & set(findings.for_readme(rows))
     assert "verdict-supported" in shown[0]["text/html"]
     assert "no extra cost" in shown[0]["text/html"]
     for verdict in VERDICTS:
