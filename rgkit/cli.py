@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
 def _run_notebook(args: argparse.Namespace) -> int:
     from rgkit.book import execute, page_of
     from rgkit.notebook import check_parameters, parameters
+    from rgkit.unmeasured import fill_in
 
     path = Path(args.notebook)
     if args.help_notebook:
@@ -52,6 +54,9 @@ def _run_notebook(args: argparse.Namespace) -> int:
     values = check_parameters(path, _pairs(args.parameter))
     output = Path(args.output or Path("_build", "runs", path.name))
     message = execute(path, output, values, page_of(path))
+    if output.is_file():  # which it is not where no kernel came up
+        copy = fill_in(json.loads(output.read_text()))
+        output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n")
     print(f"FAILED {path}: {message}" if message else output, file=sys.stderr if message else None)
     return 1 if message else 0
 

@@ -6,6 +6,7 @@ here its numbers are taken out of the page that readers see.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from rgkit.report import SOURCE_MIME
 from rgkit.verdicts import UNMEASURED
 
 GLUED = re.compile(r"\{glue:text\}`(\w+)(?::([^`]*))?`")
+ROLE = re.compile(r"\{(?:doc|cite)\}`([^`]+)`")
 # An interval of nothing, with the words around it: "(95 % interval *not measured* to …)".
 EMPTY = re.compile(rf" \((?:95 % interval )?\*{UNMEASURED}\* to \*{UNMEASURED}\*\)")
 PRINTED = "printed_"  # what a paper prints is no less so where nothing of ours is measured
@@ -33,6 +35,38 @@ def glued(notebook: dict[str, Any]) -> dict[str, str]:
         if about:
             found[about["name"]] = "".join(output["data"][about["mime_prefix"] + "text/plain"])
     return found
+
+
+def fill_in(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Write the stored numbers into the prose, in place, for viewers that know no MyST.
+
+    The book does it when it is built; this is for JupyterLab and for pages made by nbconvert. Of a
+    cross-reference the words or the name of the page are left, of a citation its key.
+
+    >>> cell = {"cell_type": "markdown", "source": "{glue:text}`gap:+.1f`, {doc}`../ld-fig1`"}
+    >>> about = {"scrapbook": {"name": "gap", "mime_prefix": "x/"}}
+    >>> output = {"metadata": about, "data": {"x/text/plain": "0.25"}}
+    >>> page = {"cells": [cell, {"cell_type": "code", "outputs": [output]}]}
+    >>> fill_in(page)["cells"][0]["source"]
+    '+0.2, *ld-fig1*'
+    """
+    values = glued(notebook)
+
+    def number(match: re.Match[str]) -> str:
+        value = values.get(match[1], "nan")
+        if value in ("nan", "inf", "-inf"):
+            return f"*{UNMEASURED}*"
+        return format(ast.literal_eval(value), match[2] or "")
+
+    def reference(match: re.Match[str]) -> str:
+        words, _, target = match[1].partition(" <")
+        return f"*{words if target else words.rpartition('/')[2]}*"
+
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            said = GLUED.sub(number, "".join(cell["source"]))
+            cell["source"] = ROLE.sub(reference, EMPTY.sub("", said))
+    return notebook
 
 
 def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:

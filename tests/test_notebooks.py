@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 import yaml
@@ -222,6 +223,20 @@ def test_parameters_reach_the_notebook_and_its_provenance(tmp_path):
     assert "42\n" in out.read_text() or '"42' in out.read_text()
     (facts,) = scorecard.outputs(executed, report.SOURCE_MIME)
     assert facts["parameters"] == {"count": 41}
+
+
+def test_the_sentences_of_an_executed_copy_have_their_numbers(tmp_path):
+    """JupyterLab and nbconvert know no {glue}; the copy that a reader opens is written out."""
+    path = write(tmp_path / "n.ipynb", PARAMETERS, GRID, ("", "rgkit.glue(gap=-0.25, who='RG')"))
+    made = json.loads(path.read_text())
+    words = "{glue:text}`who` gains {glue:text}`gap:+.1f`, {glue:text}`no:.1f`; {doc}`all <../y>`."
+    made["cells"].append({"cell_type": "markdown", "id": "m", "metadata": {}, "source": words})
+    path.write_text(json.dumps(made))
+    out = tmp_path / "out.ipynb"
+    assert main(["run", str(path), "-o", str(out)]) == 0
+    executed = nbformat.read(out, 4)
+    nbformat.validate(executed)
+    assert executed.cells[-1].source == "RG gains -0.2, *not measured*; *all*."
 
 
 def test_plan_knows_every_run_without_torch_or_a_kernel(capsys):
