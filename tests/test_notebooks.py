@@ -143,7 +143,7 @@ def test_right_parameters_are_read_as_their_types():
     assert values == {
         "seeds": 2, "momenta": [0.5], "lr": 1, "profile": "smoke", "protocol": "code",
     }  # fmt: skip
-    assert len(notebook.grid(FIG5, values)) == 2 * 3 * 2  # two protocols, three arms, two seeds
+    assert len(notebook.grid(FIG5, values)) == 3 * 3 * 2  # protocols, arms, seeds
 
 
 RG = [p for p in NOTEBOOKS if p.parent.name == "random-gradient" and len(notebook.grid(p)) > 2]
