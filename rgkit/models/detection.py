@@ -89,9 +89,7 @@ class Backbone(nn.Module):
         branched = spec if isinstance(spec, GC) else None
         plain = model(branched.base) if branched else spec
         assert isinstance(plain, StagedResNet)  # as `Detection` requires
-        whole = residual.staged(plain.widths, plain.blocks, 1)
-        assert isinstance(whole, nn.Sequential)
-        body: nn.Module = whole[:-3]  # what pools and classifies
+        body: nn.Module = residual.staged(plain.widths, plain.blocks, 1)[:-3]  # no classifier
         self.branches = branched.branches if branched else 1
         self.mean = branched is not None and branched.join == "mean"
         self.body = Calibrated(body, branched) if branched else body
