@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rgkit.config import Trained
 from rgkit.execute import Results
-from rgkit.looks import COLORS, MARKERS, looks, use_style
+from rgkit.looks import COLORS, MARKERS, canvas, looks, use_style
 
 Panel = tuple[Axes, str, pd.DataFrame]
 
@@ -88,14 +88,19 @@ def measured(results: Results) -> tuple[str, str]:
     return name, words[name]
 
 
+def draw_mean(ax: Axes, runs: pd.DataFrame, value: str, look: dict[str, Any], label: str) -> None:
+    """Draw the mean of some runs over the epochs, with a dozen marks at most."""
+    mean = runs.groupby("epoch")[value].mean()
+    ax.plot(mean.index, mean, **look, ms=4, markevery=-(-len(mean) // 12), label=label)
+
+
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
     """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
     for arm, look in looks(_arms(frame)).items():
         runs = frame[frame["arm"] == arm]
         for _, run in runs.groupby("key"):
             ax.plot(run["epoch"], run[value], color=look["color"], lw=0.7, alpha=0.4)
-        mean = runs.groupby("epoch")[value].mean()
-        ax.plot(mean.index, mean, **look, lw=2.2, ms=4, markevery=-(-len(mean) // 12), label=arm)
+        draw_mean(ax, runs, value, look | {"lw": 2.2}, arm)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -133,8 +138,7 @@ def final_accuracy(results: Results, panels: str | list[str], rows: str | None =
 
 def nothing_yet() -> Figure:
     """Return the figure that stands where nothing is measured."""
-    use_style()
-    figure, ax = plt.subplots(figsize=(7, 1))
+    figure, (ax,) = canvas(1, width=7)
     ax.text(0.5, 0.5, "not measured yet", ha="center", va="center")
     ax.set_axis_off()
     return figure
@@ -158,10 +162,9 @@ def differences(
     """
     if table.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
     places: list[Any] = list(table.index)
     rows = [(str(name), str(cell), table.loc[(name, cell)]) for name, cell in places]
-    figure, ax = plt.subplots(figsize=(7, 0.36 * len(rows) + 1.1))
+    figure, (ax,) = canvas(0.36 * len(rows) + 1.1, width=7)
     ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
     ax.axvline(0, color="black", lw=0.8)
     # "RG − plain, poly" is drawn in the colour of what it is compared with.
@@ -193,8 +196,7 @@ def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figu
     figure, parts = _panels(results.epochs, panels, rows, height=2.5)
     for ax, _, frame in parts:
         for arm, look in looks(_arms(frame)).items():
-            mean = frame[frame["arm"] == arm].groupby("epoch")["weight_norm"].mean()
-            ax.plot(mean.index, mean, **look, ms=4, markevery=-(-len(mean) // 12), label=arm)
+            draw_mean(ax, frame[frame["arm"] == arm], "weight_norm", look, arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(figure, parts, "epoch", "norm of the weights")
     parts[0][0].legend(fontsize=8)
@@ -203,11 +205,9 @@ def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figu
 
 def step_ratios(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the time of RG against plain, pair by pair, beside plain against plain."""
-    use_style()
     models = _each(table, "model")
-    figure, axes = plt.subplots(1, len(models), figsize=(max(3.4 * len(models), 5), 3),
-                                squeeze=False)  # fmt: skip
-    for ax, model in zip(axes[0], models, strict=True):
+    figure, axes = canvas(3, len(models), max(3.4 * len(models), 5))
+    for ax, model in zip(axes, models, strict=True):
         frame = table[table["model"] == model]
         for place, (what, color) in enumerate(
             {"plain again / plain": COLORS["plain"], "RG / plain": COLORS["RG"]}.items()
@@ -218,7 +218,6 @@ def step_ratios(table: pd.DataFrame, results: Results) -> Figure:
             ax.hlines(values.mean(), place - 0.3, place + 0.3, color=color, lw=2.5)
         ax.axhspan(-1, 1, color="#999999", alpha=0.25, lw=0)
         ax.set_xticks([0, 1], ["plain again\n/ plain", "RG\n/ plain"])
-        ax.set_xlim(-0.6, 1.6)
-        ax.set_title(str(model))
-    axes[0][0].set_ylabel("extra time of a step, %")
+        ax.set(xlim=(-0.6, 1.6), title=str(model))
+    axes[0].set_ylabel("extra time of a step, %")
     return _stamp(figure, results)
