@@ -29,7 +29,7 @@ def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
         return _stamp(nothing_yet(), results)
     figure, parts = _panels(runs, panels, None, height=4.2)
     epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Trained))
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         _draw(ax, frame, epochs)
     parts[0][0].set_ylabel(measured(results)[1])
     parts[-1][0].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -15,7 +15,7 @@ from rgkit.config import Trained
 from rgkit.execute import Results
 from rgkit.looks import COLORS, MARKERS, canvas, looks, use_style
 
-Panel = tuple[Axes, str, pd.DataFrame]
+Panel = tuple[Axes, pd.DataFrame]
 
 
 def _panels(
@@ -41,7 +41,7 @@ def _panels(
                 part = part[part[rows] == upper]
                 title = f"{title}, {_title(rows, upper)}"
             ax.set_title(title, fontsize=10)
-            found.append((ax, title, part))
+            found.append((ax, part))
     return figure, found
 
 
@@ -71,7 +71,7 @@ def _each(frame: pd.DataFrame, axis: str) -> list[object]:
 
 def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
     """Name the axes at the outer panels only."""
-    for ax, _, _ in panels:
+    for ax, _ in panels:
         place = ax.get_subplotspec()
         if place is not None and place.is_first_col():
             ax.set_ylabel(y)
@@ -111,7 +111,7 @@ def accuracy_curves(results: Results, panels: str | list[str], rows: str | None 
     """
     figure, parts = _panels(results.epochs, panels, rows, height=3.0)
     value, words = measured(results)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         draw_curves(ax, frame, value)
     _label_edges(figure, parts, "epoch", words)
     parts[-1][0].legend(loc="lower right", fontsize=8)
@@ -122,7 +122,7 @@ def final_accuracy(results: Results, panels: str | list[str], rows: str | None =
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
     figure, parts = _panels(results.runs, panels, rows, height=2.7)
     arms = _arms(results.runs)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         for place, (arm, look) in enumerate(looks(arms).items()):
             runs = frame[frame["arm"] == arm]
             spread = place + np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [place]
@@ -194,7 +194,7 @@ def differences(
 def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figure:
     """Draw the norm of the weights over the epochs, which sets the effective learning rate."""
     figure, parts = _panels(results.epochs, panels, rows, height=2.5)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         for arm, look in looks(_arms(frame)).items():
             draw_mean(ax, frame[frame["arm"] == arm], "weight_norm", look, arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))

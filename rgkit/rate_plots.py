@@ -45,7 +45,7 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
     if table.empty:
         return _stamp(nothing_yet(), tuning)
     figure, parts = _panels(table, panels, None, height=3.0)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         for arm, look in looks(_arms(frame)).items():
             mine = frame[frame["arm"] == arm]
             mean = mine.groupby("lr")[value].mean()
@@ -132,7 +132,7 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
     rates : DataFrame from `rgkit.effective.effective_rates`, or of `foretold`, which is drawn too
     """
     figure, parts = _panels(rates, panels, None, height=2.8)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
         others = looks(a for a in _arms(frame) if a != "plain").items()
         for broken, (arm, look) in zip(itertools.cycle(["-.", (0, (6, 1))]), others, strict=False):

@@ -76,7 +76,7 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True)
-class Discarded(Schedule):
+class Discarded(Constant):
     """The published code's mistake: each epoch a decayed optimizer is built, then thrown away.
 
     The function that lowers the learning rate binds a new SGD object to a local name; the training
@@ -88,9 +88,6 @@ class Discarded(Schedule):
 
     def __post_init__(self) -> None:
         schedule(self.meant)  # a misspelt schedule is an error even when nobody follows it
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return np.ones(step.shape)
 
     def effective(self) -> Schedule:
         return Constant()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -94,17 +95,13 @@ class Backbone(nn.Module):
         self.mean = branched is not None and branched.join == "mean"
         self.body = Calibrated(body, branched) if branched else body
         self.channels = plain.widths[-1] * (1 if self.mean else self.branches)
-        self.stride = 2 ** (len(_runs(plain.widths)) - 1)
+        # Each width that is not the one before halves the picture.
+        self.stride = 2 ** (len(list(groupby(plain.widths))) - 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
         found: Tensor = self.body(images.contiguous())  # why: see `rgkit.tasks._box_step`
         return found.unflatten(1, (self.branches, -1)).mean(1) if self.mean else found
-
-
-def _runs(widths: tuple[int, ...]) -> list[int]:
-    """Widths without those that repeat the one before: each further one halves the picture."""
-    return [w for place, w in enumerate(widths) if place == 0 or w != widths[place - 1]]
 
 
 class Detector(nn.Module):
