@@ -69,14 +69,11 @@ def _each(frame: pd.DataFrame, axis: str) -> list[object]:
     return list(dict.fromkeys(frame[axis]))
 
 
-def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
+def _label_edges(panels: list[Panel], x: str, y: str) -> None:
     """Name the axes at the outer panels only."""
     for ax, _ in panels:
-        place = ax.get_subplotspec()
-        if place is not None and place.is_first_col():
-            ax.set_ylabel(y)
-        if place is not None and place.is_last_row():
-            ax.set_xlabel(x)
+        ax.set(xlabel=x, ylabel=y)
+        ax.label_outer()
 
 
 def measured(results: Results) -> tuple[str, str]:
@@ -113,7 +110,7 @@ def accuracy_curves(results: Results, panels: str | list[str], rows: str | None 
     value, words = measured(results)
     for ax, frame in parts:
         draw_curves(ax, frame, value)
-    _label_edges(figure, parts, "epoch", words)
+    _label_edges(parts, "epoch", words)
     parts[-1][0].legend(loc="lower right", fontsize=8)
     return _stamp(figure, results)
 
@@ -132,7 +129,7 @@ def final_accuracy(results: Results, panels: str | list[str], rows: str | None =
         short = [arm.replace(", ", ",\n").replace("constant ", "constant\n") for arm in arms]
         ax.set_xticks(range(len(arms)), short, fontsize=8)
         ax.set_xlim(-0.6, len(arms) - 0.4)
-    _label_edges(figure, parts, "", measured(results)[1])
+    _label_edges(parts, "", measured(results)[1])
     return _stamp(figure, results)
 
 
@@ -198,7 +195,7 @@ def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figu
         for arm, look in looks(_arms(frame)).items():
             draw_mean(ax, frame[frame["arm"] == arm], "weight_norm", look, arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label_edges(figure, parts, "epoch", "norm of the weights")
+    _label_edges(parts, "epoch", "norm of the weights")
     parts[0][0].legend(fontsize=8)
     return _stamp(figure, results)
 

@@ -63,7 +63,7 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
         ax.set_xlim(frame["lr"].min() / 1.4, frame["lr"].max() * 1.4)
     what = measured(tuning)[1]
     what = f"validation {what.removeprefix('test ')}" if value == "score" else what
-    _label_edges(figure, parts, "learning rate at the start", what)
+    _label_edges(parts, "learning rate at the start", what)
     parts[-1][0].legend(fontsize=8)
     return _stamp(figure, tuning)
 
@@ -144,6 +144,6 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
                     path.index, path, ls=broken, color="#222222", lw=1, label=f"{arm}, foretold"
                 )
         ax.set_ylim(0.4, max(1.1, rates["relative"].max() + 0.03))
-    _label_edges(figure, parts, "epoch", "effective rate / plain")
+    _label_edges(parts, "epoch", "effective rate / plain")
     parts[-1][0].legend(fontsize=8, loc="lower right")
     return _stamp(figure, results)
