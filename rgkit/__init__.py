@@ -8,53 +8,25 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "describe": ["banner"],
-    "change": ["bend", "bends", "gains"],
-    "compare": ["against", "crossing", "epochs_to", "overall", "paired"],
-    "config": [
-        "Classification",
-        "Detection",
-        "ImageFolder",
-        "Segmentation",
-        "StepTiming",
-        "Translation",
-    ],
-    "depth": ["gradient_norms"],
-    "effective": ["effective_rates", "expected", "foretold"],
-    "execute": ["Results", "collect", "run", "step_ratios"],
-    "grid": ["ARMS", "PROTOCOLS", "Grid"],
-    "library": ["recorded"],
-    "matched": ["arms_for"],
-    "profiles": [
-        "classification",
-        "detection",
-        "image_folder",
-        "no_runs",
-        "segmentation",
-        "step_timing",
-        "translation",
-    ],
-    "report": ["conclude", "glue", "glue_intervals", "provenance"],
-    "stats": [
-        "DELTA_ACCURACY",
-        "DELTA_COST",
-        "DELTA_MAP",
-        "DELTA_MIOU",
-        "DELTA_SHARPNESS",
-        "DELTA_SSIM",
-        "Difference",
-        "difference",
-        "judge",
-        "judge_equal",
-        "pairs_needed",
-        "pool",
-        "reduction",
-        "runs_needed",
-    ],
-    "store": ["Record", "Store"],
-    "tuning": ["at_best", "chosen", "crossfit", "two_or_more"],
+    "describe": "banner",
+    "change": "bend bends gains",
+    "compare": "against crossing epochs_to overall paired",
+    "config": "Classification Detection ImageFolder Segmentation StepTiming Translation",
+    "depth": "gradient_norms",
+    "effective": "effective_rates expected foretold",
+    "execute": "Results collect run step_ratios",
+    "grid": "ARMS PROTOCOLS Grid",
+    "library": "recorded",
+    "matched": "arms_for",
+    "profiles": "classification detection image_folder no_runs segmentation step_timing "
+    "translation",
+    "report": "conclude glue glue_intervals provenance",
+    "stats": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS DELTA_SSIM Difference "
+    "difference judge judge_equal pairs_needed pool reduction runs_needed",
+    "store": "Record Store",
+    "tuning": "at_best chosen crossfit two_or_more",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

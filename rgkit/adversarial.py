@@ -15,7 +15,7 @@ from rgkit.config import Translation
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.device import DTYPES
 from rgkit.models.translation import build
-from rgkit.step import make_optimizer
+from rgkit.step import Kept, make_optimizer
 
 SECOND = 2**32  # added to the seed of a run for the second draw: no run has it as its own
 
@@ -72,7 +72,7 @@ def length(params: list[Tensor], before: list[Tensor], lr: float) -> Tensor:
     return torch.stack(list(moved)).double().square().sum().div(count).sqrt() / (lr or 1.0)
 
 
-class PairStep:
+class PairStep(Kept):
     """pix2pix as a user would write it, the generator's step first, as RG's code has it.
 
     Both steps see the same pictures, which the generator made before its own step.
@@ -88,6 +88,8 @@ class PairStep:
         self.config, self.inputs, self.targets = config, inputs, targets
         self.optimizer = make_optimizer(config, self.net)
         self.second = make_optimizer(config, self.judge)
+        self.parts = {"net": self.net, "judge": self.judge}
+        self.parts |= {"optimizer": self.optimizer, "second": self.second}
         self.per_epoch = -(-len(targets) // config.batch)
         self.taken = 0  # steps since the start of the run
         self.lengths: tuple[Tensor, ...] = ()  # of each network's steps, over the last epoch
@@ -160,14 +162,9 @@ class PairStep:
 
     def state(self) -> dict[str, Any]:
         """Return both networks, both optimizers and how many steps they have taken."""
-        nets = {"net": self.net.state_dict(), "judge": self.judge.state_dict()}
-        optimizers = {"optimizer": self.optimizer.state_dict(), "second": self.second.state_dict()}
-        return nets | optimizers | {"taken": self.taken}
+        return super().state() | {"taken": self.taken}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self.net.load_state_dict(state["net"])
-        self.judge.load_state_dict(state["judge"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.second.load_state_dict(state["second"])
+        super().load(state)
         self.taken = state["taken"]

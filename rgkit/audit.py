@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from rgkit.looks import COLORS, MARKERS, use_style
+from rgkit.looks import COLORS, MARKERS, canvas
 from rgkit.report import ledger
 from rgkit.spec import nearest
 
@@ -116,26 +115,23 @@ def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
 
 def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
     """Draw the spread between seeds over the accuracy that they reach, and the one assumed."""
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 3.4))
+    figure, (ax,) = canvas(3.4)
     for rate, arm in (("never decayed", "RG"), ("decayed", "constant 1/2")):
         own = spreads[spreads["rate"] == rate]
         look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "alpha": 0.7}
         ax.scatter(own["mean"], own["std"], s=6 * own["count"], label=f"rate {rate}", **look)
     ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
+    ax.set(xlabel="mean test accuracy of the seeds, %", ylabel="spread between seeds, points")
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("mean test accuracy of the seeds, %")
-    ax.set_ylabel("spread between seeds, points")
     ax.legend(fontsize=8)
     return figure
 
 
 def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
-    use_style()
     gaps = (table[ours] - table[base]).sort_values()
-    figure, ax = plt.subplots(figsize=(7.6, 3))
+    figure, (ax,) = canvas(3)
     color = np.where(gaps > 0, COLORS["RG"], COLORS["constant 1/2"])
     ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
     half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
@@ -156,8 +152,7 @@ def gaps(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
     """
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 0.9 * len(table) + 1))
+    figure, (ax,) = canvas(0.9 * len(table) + 1)
     places = np.arange(len(table))
     for offset, column, color in ((-0.2, "claimed", COLORS["RG"]), (0.2, "gap", COLORS["plain"])):
         ax.barh(places + offset, table[column], height=0.36, color=color)

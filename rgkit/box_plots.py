@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from matplotlib.patches import Rectangle
 from rgkit.config import Detection
 from rgkit.data import boxes
 from rgkit.execute import Results
-from rgkit.looks import use_style
+from rgkit.looks import canvas
 from rgkit.mask_plots import colours
 from rgkit.picture_grids import config_of, drawn, records_of
 from rgkit.plots import _stamp, draw_curves
@@ -89,8 +88,7 @@ def measures(results: Results) -> Figure:
 
     Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
     """
-    use_style()
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+    figure, axes = canvas(3.2, len(WORDS), 9)
     for ax, (value, words) in zip(axes, WORDS.items(), strict=True):
         draw_curves(ax, results.epochs, value)
         ax.set_title(words, fontsize=10)

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from rgkit.execute import Results
-from rgkit.looks import OTHERS, looks, use_style
+from rgkit.looks import OTHERS, canvas, log_ticks, looks, use_style
 from rgkit.models.calibrated import GCConv2d
 from rgkit.plots import _arms, _stamp, draw_curves, nothing_yet
 
@@ -63,16 +62,15 @@ def paths_of_r(tables: dict[str, pd.DataFrame]) -> Figure:
     ----------
     tables : from `rgkit.calibration.paths_of_r`, by the title of the panel
     """
-    use_style()
-    figure, axes = plt.subplots(1, len(tables), figsize=(7.6, 2.8), sharey=True, squeeze=False)
-    for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
+    figure, axes = canvas(2.8, len(tables), sharey=True)
+    for ax, (title, table) in zip(axes, tables.items(), strict=True):
         for branch, part in table.groupby("branch"):
             color = OTHERS[(int(str(branch)) - 1) % len(OTHERS)]
             ax.plot(part["step"], part["R"], color=color, lw=1.4, label=f"branch {branch}")
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("step")
-    axes[0][0].set_ylabel("R at the centre\nof the kernel")
-    axes[0][0].legend(fontsize=8, ncols=2)
+    axes[0].set_ylabel("R at the centre\nof the kernel")
+    axes[0].legend(fontsize=8, ncols=2)
     return figure
 
 
@@ -88,8 +86,7 @@ def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> F
     """
     if own.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 3.4))
+    figure, (ax,) = canvas(3.4)
     _errors(ax, own, costs)
     return _stamp(figure, results)
 
@@ -123,19 +120,14 @@ def _errors(ax: Axes, own: pd.DataFrame, costs: pd.DataFrame) -> None:
         if arm == "plain" or "wider" in arm:
             line[x] = float(error.mean())
     ax.plot(sorted(line), [line[x] for x in sorted(line)], color="#4c4c4c", lw=1, zorder=0)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(sorted({round(m / 1e6, 1) for m in costs["macs"]})))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    ax.set_xlabel("million multiply-accumulates an image")
-    ax.set_ylabel("test error, %")
+    log_ticks(ax, {round(m / 1e6, 1) for m in costs["macs"]})
+    ax.set(xlabel="million multiply-accumulates an image", ylabel="test error, %")
     ax.legend(fontsize=8)
 
 
 def error_curves(results: Results) -> Figure:
     """Draw training error (left) and test error (right) over the epochs, as CSGD Fig. 2 does."""
-    use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharey=True)
+    figure, axes = canvas(3.2, 2, sharey=True)
     for ax, split in zip(axes, ("train", "test"), strict=True):
         error = 100 - results.epochs[f"{split}_accuracy"]
         draw_curves(ax, results.epochs.assign(error=error), "error")
@@ -152,20 +144,16 @@ def tails(table: pd.DataFrame) -> Figure:
     ----------
     table : from `rgkit.concentration.tails`
     """
-    use_style()
     parts = list(table.groupby("process", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(7.6, 2.9), sharey=True, squeeze=False)
-    for ax, (process, part) in zip(axes[0], parts, strict=True):
+    figure, axes = canvas(2.9, len(parts), sharey=True)
+    for ax, (process, part) in zip(axes, parts, strict=True):
         x = part["distance"]
         ax.plot(x, part["theorem"], color="#0072b2", lw=1.8, label="theorem allows")
         ax.plot(x, part["lemma"], color="#0072b2", lw=1.4, ls=":", label="Lemma 3 allows")
         seen = part[part["frequency"] > 0]
         ax.plot(seen["distance"], seen["frequency"], color="#d55e00", lw=2.2, label="happens")
-        ax.set_yscale("log")
-        ax.set_xscale("log")
-        ax.set_ylim(3e-5, 2)
+        ax.set(yscale="log", xscale="log", ylim=(3e-5, 2), xlabel="distance")
         ax.set_title(str(process), fontsize=10)
-        ax.set_xlabel("distance")
-    axes[0][0].set_ylabel("probability")
-    axes[0][0].legend(fontsize=7, loc="lower left")
+    axes[0].set_ylabel("probability")
+    axes[0].legend(fontsize=7, loc="lower left")
     return figure

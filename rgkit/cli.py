@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,22 +98,23 @@ def data(args: argparse.Namespace) -> int:
     from rgkit.spec import nearest
 
     if args.action == "list":
-        for name in datasets.NAMES:
-            where = "embedded" if name in datasets.EMBEDDED else str(datasets.root())
-            here = "here" if datasets.available(name) else "not here"
-            mark = datasets.FINGERPRINTS.get(name, "by its files")
-            print(f"{name:<12}{mark:<18}{here:<10}{where}")
-        for name in layouts.LAYOUTS:
-            here = "here" if layouts.available(name) else "not here"
-            mark = layouts.FINGERPRINTS.get(name, "by its files")
-            print(f"{name:<12}{mark:<18}{here:<10}{datasets.root()} (with masks)")
-        for name in pairs.FOLDERS:
-            here = "here" if pairs.available(name) else "not here"
-            mark = pairs.FINGERPRINTS.get(name, "by its files")
-            print(f"{name:<12}{mark:<18}{here:<10}{datasets.root()} (in pairs)")
+        sets: list[tuple[Any, Iterable[str], str]] = [
+            (datasets, datasets.NAMES, ""),
+            (layouts, layouts.LAYOUTS, " (with masks)"),
+            (pairs, pairs.FOLDERS, " (in pairs)"),
+        ]
+        rows = [
+            (name, home.available(name), home.FINGERPRINTS.get(name, "by its files"), kind)
+            for home, names, kind in sets
+            for name in names
+        ]
         mark = imagefolder.fingerprint("imagenet")
-        here, mark = ("not here", "by its files") if mark == "absent" else ("here", mark)
-        print(f"{'imagenet':<12}{mark:<18}{here:<10}{datasets.root()} (a folder a class)")
+        known = "by its files" if mark == "absent" else mark
+        rows.append(("imagenet", mark != "absent", known, " (a folder a class)"))
+        for name, here, mark, kind in rows:
+            embedded = name in datasets.EMBEDDED
+            where = "embedded" if embedded else f"{datasets.root()}{kind}"
+            print(f"{name:<12}{mark:<18}{'here' if here else 'not here':<10}{where}")
         return 0
     if args.name not in cifar.SETS:
         hint = nearest(str(args.name), list(cifar.SETS))

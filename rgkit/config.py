@@ -62,23 +62,11 @@ class Classification(Trained):
 
         return 100 / CLASSES[self.data]
 
-    def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Return the data sets by name: images to train on and to test on."""
-        from rgkit.data import SIZES  # late: the data modules are not needed to hash a config
-
-        return SIZES
-
     def fingerprint(self) -> str:
         """Return the fingerprint of the data, without loading them."""
         from rgkit.data import fingerprint_of
 
         return fingerprint_of(self.data)
-
-    def network(self) -> Spec:
-        """Return the network, see `rgkit.models.names`."""
-        from rgkit.models.names import model
-
-        return model(self.model)
 
 
 @dataclass(frozen=True)
@@ -106,6 +94,7 @@ class Segmentation(Trained):
 
     task: ClassVar[str] = "segmentation"
     measure: ClassVar[str] = "test_miou"
+    home: ClassVar[str] = "rgkit.data.layouts"
     data: str = "voc2012"
     model: str = "pspnet('resnet101', 64, 'frozen')"
     epochs: int = 200
@@ -125,18 +114,6 @@ class Segmentation(Trained):
         named = not self.weights or re.fullmatch(r"\w+-[0-9a-f]{8,64}\.pth", self.weights)
         wanted = "a file as torchvision names them, such as 'resnet101-63fe2227.pth'"
         require(bool(named), "weights", self.weights, wanted)
-
-    def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Return the data sets by name: images to train on and to test on."""
-        from rgkit.data.layouts import SIZES
-
-        return SIZES
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the data, without loading them."""
-        from rgkit.data.layouts import fingerprint
-
-        return fingerprint(self.data)
 
     def network(self) -> Spec:
         """Return the network, see `rgkit.models.picture_names`."""

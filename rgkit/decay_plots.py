@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rgkit.decay import Array
-from rgkit.looks import OTHERS, use_style
+from rgkit.looks import OTHERS, canvas
 
 DASHES = ("-", "--", ":", "-.")
 
 
 def _lines(curves: Mapping[str, Array], x: Array, width: float = 1.8) -> tuple[Figure, Axes]:
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 3.2))
+    figure, (ax,) = canvas(3.2)
     for place, (name, curve) in enumerate(curves.items()):
         color, dash = ("#4c4c4c", *OTHERS)[place], DASHES[place % len(DASHES)]
         ax.plot(x, curve, lw=width, color=color, ls=dash, label=name)
@@ -30,9 +28,8 @@ def distances(curves: Mapping[str, Array]) -> Figure:
     """Draw how far two trajectories are apart after each step, a line a setting, on a log scale."""
     steps = np.arange(1, 1 + len(next(iter(curves.values()))), dtype=float)
     figure, ax = _lines({k: v.clip(1e-17) for k, v in curves.items()}, steps)
-    ax.set_yscale("log")
-    ax.set_xlabel("step")
-    ax.set_ylabel("distance of the two runs\n/ distance from the start")
+    label = "distance of the two runs\n/ distance from the start"
+    ax.set(yscale="log", xlabel="step", ylabel=label)
     return figure
 
 
@@ -43,17 +40,14 @@ def by_depth(table: pd.DataFrame) -> Figure:
     ----------
     table : from `rgkit.depth.gradient_norms`; the seeds are averaged
     """
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 4))
+    figure, (ax,) = canvas(4)
     for model, color in zip(table["model"].unique(), ("#4c4c4c", *OTHERS), strict=False):
         for weight, part in table[table["model"] == model].groupby("weight"):
             mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
             ax.plot(
                 mean.index, mean, dash, color=color, lw=1.6, label=f"{model}, weight {weight:g}"
             )
-    ax.set_yscale("log")
-    ax.set_xlabel("layer, from the input")
-    ax.set_ylabel("length of the gradient")
+    ax.set(yscale="log", xlabel="layer, from the input", ylabel="length of the gradient")
     # Below: eight lines leave no room beside them.
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
@@ -64,8 +58,7 @@ def last_steps(curves: Mapping[str, Array], last: int) -> Figure:
     steps = len(next(iter(curves.values())))
     x = np.arange(steps - last, steps, dtype=float)
     figure, ax = _lines({name: curve[-last:] for name, curve in curves.items()}, x)
-    ax.set_xlabel("step")
-    ax.set_ylabel("applied of a\nconstant gradient")
+    ax.set(xlabel="step", ylabel="applied of a\nconstant gradient")
     return figure
 
 
@@ -75,8 +68,6 @@ def over_the_run(curves: Mapping[str, Array], label: str, log: bool = False) -> 
     every = max(1, steps // 2000)
     part = 100 * np.arange(0, steps, every) / steps
     figure, ax = _lines({name: curve[::every] for name, curve in curves.items()}, part)
-    if log:
-        ax.set_yscale("log")
-    ax.set_xlabel("part of the run that is over, %")
-    ax.set_ylabel(label)
+    scale = "log" if log else "linear"
+    ax.set(yscale=scale, xlabel="part of the run that is over, %", ylabel=label)
     return figure

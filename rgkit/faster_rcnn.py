@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rgkit.models.names import GC, Model, StagedResNet, model
+from rgkit.models.names import GC, StagedResNet, model
 from rgkit.setting import Trained, require
 
 
@@ -42,6 +41,7 @@ class Detection(Trained):
 
     task: ClassVar[str] = "detection"
     measure: ClassVar[str] = "test_map_11"
+    home: ClassVar[str] = "rgkit.data.boxes"
     data: str = "voc2007"
     model: str = "staged_resnet((16, 32, 64, 128, 256), (1, 2, 2, 2, 2))"
     epochs: int = 14
@@ -57,10 +57,7 @@ class Detection(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("size", 32), ("head", 1), ("proposals", 8)):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            require(whole and value >= least, name, value, f"a whole number of {least} or more")
+        self.whole(size=32, head=1, proposals=8)
         require(self.size % 16 == 0, "size", self.size, "a multiple of 16")
         require("crop" not in self.augment, "augment", self.augment, "'flip' or 'none'")
         backbone = self.network()
@@ -68,19 +65,3 @@ class Detection(Trained):
             backbone = model(backbone.base)
         wanted = "staged_resnet(...) or gc(...) of one"
         require(isinstance(backbone, StagedResNet), "model", self.model, wanted)
-
-    def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Return the data sets by name: images to train on and to test on."""
-        from rgkit.data.boxes import SIZES
-
-        return SIZES
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the data, without loading them."""
-        from rgkit.data.boxes import fingerprint
-
-        return fingerprint(self.data)
-
-    def network(self) -> Model:
-        """Return the backbone, see `rgkit.models.names`."""
-        return model(self.model)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,8 +18,8 @@ from rgkit.config import Classification, Trained
 from rgkit.execute import Results
 from rgkit.grid import arm_of
 from rgkit.library import setting_of
-from rgkit.looks import COLORS, looks, use_style
-from rgkit.plots import _stamp, measured, nothing_yet
+from rgkit.looks import COLORS, canvas, looks
+from rgkit.plots import _stamp, draw_mean, measured, nothing_yet
 from rgkit.stats import DELTA_ACCURACY, Difference, difference
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
@@ -159,15 +158,13 @@ def rates(epochs: int, lr: float, meant: str = "poly") -> pd.DataFrame:
 
 def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the learning rate that was meant and the one that was used, see `rates`."""
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 2.8))
+    figure, (ax,) = canvas(2.8)
     ax.step(table.index, table["meant"], where="mid", color=COLORS["constant 1/2"], lw=2,
             label="meant: poly")  # fmt: skip
     ax.plot(table.index, table["used"], color=COLORS["RG"], lw=2, label="used")
     ax.fill_between(table.index, table["meant"], table["used"], color=COLORS["RG"], alpha=0.12)
-    ax.set_ylim(0, 1.15 * float(table.to_numpy().max()))
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("learning rate")
+    highest = 1.15 * float(table.to_numpy().max())
+    ax.set(ylim=(0, highest), xlabel="epoch", ylabel="learning rate")
     ax.legend(fontsize=8, loc="lower left")
     return _stamp(figure, results)
 
@@ -176,13 +173,11 @@ def two_losses(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
     if table.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3), sharey=True)
+    figure, axes = canvas(3, 2, sharey=True)
     sides = {"unweighted": "the loss", "weighted": "the loss as the code logs it"}
     for ax, (value, title) in zip(axes, sides.items(), strict=True):
         for arm, look in looks(dict.fromkeys(table["arm"])).items():
-            mean = table[table["arm"] == arm].groupby("epoch")[value].mean()
-            ax.plot(mean.index, mean, **look, lw=2, ms=4, markevery=-(-len(mean) // 12), label=arm)
+            draw_mean(ax, table[table["arm"] == arm], value, look | {"lw": 2}, arm)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
     axes[0].set_ylabel("training loss")
@@ -204,8 +199,7 @@ def effects(
     known = {name: rows for name, rows in every.items() if rows["gap"]["pairs"] > 0}
     if not known:
         return _stamp(nothing_yet(), results)
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 0.62 * len(known) + 1.1))
+    figure, (ax,) = canvas(0.62 * len(known) + 1.1)
     ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0)
     ax.axvline(0, color="black", lw=0.8)
     parts = (("plain", -0.17, "plain training"), ("gap", 0.17, "RG − plain"))

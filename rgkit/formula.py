@@ -236,8 +236,8 @@ class Formula(Law):
     def chance(self) -> bool:
         return bool(used(self.text) & {"u", "n"})
 
-    def _drawn(self, step: Ints, epoch: Ints, epochs: int, seed: int, per_epoch: int) -> Floats:
-        return draw(self.text, step, epoch, epochs, per_epoch, seed, "weight")
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
+        return draw(self.text, step, epoch, epochs, per, seed, "weight")
 
     def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         """Return the mean and the second moment over a run, see `rgkit.formula.moments`."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from rgkit.data import FINGERPRINTS, root
 from rgkit.setting import Trained, require
-from rgkit.spec import Spec
 
 # Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
 SIZES = {"imagenet": (1_281_167, 50_000), "scenes": (2_000, 500)}
@@ -67,6 +65,7 @@ class ImageFolder(Trained):
     """
 
     task: ClassVar[str] = "image-folder"
+    home: ClassVar[str] = __name__
     data: str = "imagenet"
     model: str = "large_resnet"
     epochs: int = 120
@@ -78,27 +77,10 @@ class ImageFolder(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("size", 8), ("processes", 1)):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            require(whole and value >= least, name, value, f"a whole number of {least} or more")
+        self.whole(size=8, processes=1)
         require(self.validation == 0, "validation", self.validation, "0; none are held out here")
         wanted = "'crop+flip' or 'none' for folders of images"
         require(self.augment in ("crop+flip", "none"), "augment", self.augment, wanted)
         last = self.trained_on % self.batch or self.batch
         enough = f"one whose last batch, here of {last}, has two images for each process"
         require(last >= 2 * self.processes, "batch", self.batch, enough)
-
-    def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Return the data sets by name: images to train on and to test on."""
-        return SIZES
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the data, without loading them."""
-        return fingerprint(self.data)
-
-    def network(self) -> Spec:
-        """Return the network, see `rgkit.models.names`."""
-        from rgkit.models.names import model
-
-        return model(self.model)

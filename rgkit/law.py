@@ -59,12 +59,10 @@ class Law(Spec):
         steps, at = np.broadcast_arrays(np.asarray(step, np.int64), np.asarray(epoch, np.int64))
         if epochs < 1:
             raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
-        return np.asarray(self._drawn(steps, at, epochs, seed, per_epoch), np.float64)
+        return np.asarray(self._values(steps, at, epochs, seed, per_epoch), np.float64)
 
-    def _drawn(self, step: Ints, epoch: Ints, epochs: int, seed: int, per_epoch: int) -> Floats:
-        return self._values(step, epoch, epochs, seed)  # most laws do not change within an epoch
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
+        # `per` is per_epoch: most laws do not change within an epoch.
         raise NotImplementedError
 
     def moments(self, epochs: int = 100) -> tuple[float, float]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from rgkit import schedules, weights
 from rgkit.config import Classification, Trained
 from rgkit.execute import Results
 from rgkit.grid import arm_of
-from rgkit.looks import looks, use_style
+from rgkit.looks import canvas, log_ticks, looks
 from rgkit.plots import _panels, _stamp, measured, nothing_yet
 
 
@@ -31,7 +29,7 @@ def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
         return _stamp(nothing_yet(), results)
     figure, parts = _panels(runs, panels, None, height=4.2)
     epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Trained))
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         _draw(ax, frame, epochs)
     parts[0][0].set_ylabel(measured(results)[1])
     parts[-1][0].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -49,10 +47,7 @@ def _draw(ax: Axes, runs: pd.DataFrame, epochs: int) -> None:
         if isinstance(law, weights.Constant) and config.batch == plain.batch:
             fixed[mean] = final.mean()
     ax.plot(sorted(fixed), [fixed[m] for m in sorted(fixed)], color="#4c4c4c", lw=1, zorder=0)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(sorted(set(means.values()))))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
+    log_ticks(ax, set(means.values()))
     ax.set_xlabel("mean of the loss weight")
 
 
@@ -77,12 +72,9 @@ def over_the_run(results: Results, names: Mapping[str, str]) -> Figure:
     ----------
     names : the arms that are drawn, each with its title
     """
-    use_style()
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(max(2.3 * len(names), 7.6), 2.6), sharey=True, squeeze=False
-    )
+    figure, axes = canvas(2.6, len(names), max(2.3 * len(names), 7.6), sharey=True)
     every = looks(names.values())
-    for ax, (arm, name) in zip(axes[0], names.items(), strict=True):
+    for ax, (arm, name) in zip(axes, names.items(), strict=True):
         cell = next(cell for cell in results.grid if cell.labels["arm"] == arm)
         assert isinstance(cell.config, Trained)
         sizes = step_sizes(cell.config, cell.labels.get("lr", cell.config.lr))
@@ -91,6 +83,6 @@ def over_the_run(results: Results, names: Mapping[str, str]) -> Figure:
         ax.axhline(sizes.mean(), color=color, lw=1, ls="--")
         ax.set_title(name, fontsize=10)
         ax.set_xlabel("part of the run")
-    axes[0][0].set_ylim(bottom=-0.05 * axes[0][0].get_ylim()[1])
-    axes[0][0].set_ylabel("loss weight × learning rate\nin units of the rate asked for")
+    axes[0].set_ylim(bottom=-0.05 * axes[0].get_ylim()[1])
+    axes[0].set_ylabel("loss weight × learning rate\nin units of the rate asked for")
     return _stamp(figure, results)

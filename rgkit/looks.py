@@ -8,6 +8,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers say the same again.
 COLORS = {
@@ -60,3 +63,21 @@ def use_style() -> None:
 
         # The layout has left no margins to trim, and finding that out draws everything twice.
         set_matplotlib_formats("retina", bbox_inches=None)  # type: ignore[no-untyped-call]
+
+
+def canvas(
+    height: float, columns: int = 1, width: float = 7.6, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Open a figure in the book's style: panels in a row; `options` are those of `plt.subplots`."""
+    use_style()
+    size = (width, height)
+    figure, axes = plt.subplots(1, columns, figsize=size, squeeze=False, **options)
+    return figure, list(axes[0])
+
+
+def log_ticks(ax: Axes, places: Iterable[float]) -> None:
+    """Make the x axis logarithmic, with a number at each of these places and at no other."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(sorted(places)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")

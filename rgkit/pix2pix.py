@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,6 +55,7 @@ class Translation(Trained):
 
     task: ClassVar[str] = "translation"
     measure: ClassVar[str] = "test_ssim"
+    home: ClassVar[str] = "rgkit.data.pairs"
     smallest: ClassVar[int] = 1
     added: ClassVar[tuple[str, ...]] = ("test_kid",)
     data: str = "maps"
@@ -80,11 +80,7 @@ class Translation(Trained):
         from rgkit.models.picture_names import discriminator
 
         super().__post_init__()
-        choices = {"direction": DIRECTIONS, "acts_on": ACTS_ON, "adversarial": ADVERSARIAL}
-        for name, known in choices.items():
-            value = getattr(self, name)
-            hint = nearest(str(value), list(known)).removeprefix("; ")
-            require(value in known, name, value, hint)
+        self.choose(direction=DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
         levels = self.network().levels
         whole = isinstance(self.size, int) and self.size >= 16 and self.size % 2**levels == 0
         wanted = f"16 or more and a multiple of {2**levels}, for {levels} levels"
@@ -102,18 +98,6 @@ class Translation(Trained):
         require(bool(named), "features", self.features, f"a file of torchvision's weights; {hint}")
         object.__setattr__(self, "judge", str(judge))
         object.__setattr__(self, "lambda_l1", float(self.lambda_l1))
-
-    def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Return the data sets by name: pairs to train on and to test on."""
-        from rgkit.data.pairs import SIZES
-
-        return SIZES
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the data, without loading them."""
-        from rgkit.data.pairs import fingerprint
-
-        return fingerprint(self.data)
 
     def network(self) -> Generator:
         """Return the generator, see `rgkit.models.picture_names`."""

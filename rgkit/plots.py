@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from rgkit.config import Trained
 from rgkit.execute import Results
-from rgkit.looks import COLORS, MARKERS, looks, use_style
+from rgkit.looks import COLORS, MARKERS, canvas, looks, use_style
 
-Panel = tuple[Axes, str, pd.DataFrame]
+Panel = tuple[Axes, pd.DataFrame]
 
 
 def _panels(
@@ -41,7 +41,7 @@ def _panels(
                 part = part[part[rows] == upper]
                 title = f"{title}, {_title(rows, upper)}"
             ax.set_title(title, fontsize=10)
-            found.append((ax, title, part))
+            found.append((ax, part))
     return figure, found
 
 
@@ -69,14 +69,11 @@ def _each(frame: pd.DataFrame, axis: str) -> list[object]:
     return list(dict.fromkeys(frame[axis]))
 
 
-def _label_edges(figure: Figure, panels: list[Panel], x: str, y: str) -> None:
+def _label_edges(panels: list[Panel], x: str, y: str) -> None:
     """Name the axes at the outer panels only."""
-    for ax, _, _ in panels:
-        place = ax.get_subplotspec()
-        if place is not None and place.is_first_col():
-            ax.set_ylabel(y)
-        if place is not None and place.is_last_row():
-            ax.set_xlabel(x)
+    for ax, _ in panels:
+        ax.set(xlabel=x, ylabel=y)
+        ax.label_outer()
 
 
 def measured(results: Results) -> tuple[str, str]:
@@ -88,14 +85,19 @@ def measured(results: Results) -> tuple[str, str]:
     return name, words[name]
 
 
+def draw_mean(ax: Axes, runs: pd.DataFrame, value: str, look: dict[str, Any], label: str) -> None:
+    """Draw the mean of some runs over the epochs, with a dozen marks at most."""
+    mean = runs.groupby("epoch")[value].mean()
+    ax.plot(mean.index, mean, **look, ms=4, markevery=-(-len(mean) // 12), label=label)
+
+
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
     """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
     for arm, look in looks(_arms(frame)).items():
         runs = frame[frame["arm"] == arm]
         for _, run in runs.groupby("key"):
             ax.plot(run["epoch"], run[value], color=look["color"], lw=0.7, alpha=0.4)
-        mean = runs.groupby("epoch")[value].mean()
-        ax.plot(mean.index, mean, **look, lw=2.2, ms=4, markevery=-(-len(mean) // 12), label=arm)
+        draw_mean(ax, runs, value, look | {"lw": 2.2}, arm)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -106,9 +108,9 @@ def accuracy_curves(results: Results, panels: str | list[str], rows: str | None 
     """
     figure, parts = _panels(results.epochs, panels, rows, height=3.0)
     value, words = measured(results)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         draw_curves(ax, frame, value)
-    _label_edges(figure, parts, "epoch", words)
+    _label_edges(parts, "epoch", words)
     parts[-1][0].legend(loc="lower right", fontsize=8)
     return _stamp(figure, results)
 
@@ -117,7 +119,7 @@ def final_accuracy(results: Results, panels: str | list[str], rows: str | None =
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
     figure, parts = _panels(results.runs, panels, rows, height=2.7)
     arms = _arms(results.runs)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         for place, (arm, look) in enumerate(looks(arms).items()):
             runs = frame[frame["arm"] == arm]
             spread = place + np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [place]
@@ -127,14 +129,13 @@ def final_accuracy(results: Results, panels: str | list[str], rows: str | None =
         short = [arm.replace(", ", ",\n").replace("constant ", "constant\n") for arm in arms]
         ax.set_xticks(range(len(arms)), short, fontsize=8)
         ax.set_xlim(-0.6, len(arms) - 0.4)
-    _label_edges(figure, parts, "", measured(results)[1])
+    _label_edges(parts, "", measured(results)[1])
     return _stamp(figure, results)
 
 
 def nothing_yet() -> Figure:
     """Return the figure that stands where nothing is measured."""
-    use_style()
-    figure, ax = plt.subplots(figsize=(7, 1))
+    figure, (ax,) = canvas(1, width=7)
     ax.text(0.5, 0.5, "not measured yet", ha="center", va="center")
     ax.set_axis_off()
     return figure
@@ -158,10 +159,9 @@ def differences(
     """
     if table.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
     places: list[Any] = list(table.index)
     rows = [(str(name), str(cell), table.loc[(name, cell)]) for name, cell in places]
-    figure, ax = plt.subplots(figsize=(7, 0.36 * len(rows) + 1.1))
+    figure, (ax,) = canvas(0.36 * len(rows) + 1.1, width=7)
     ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
     ax.axvline(0, color="black", lw=0.8)
     # "RG − plain, poly" is drawn in the colour of what it is compared with.
@@ -191,23 +191,20 @@ def differences(
 def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figure:
     """Draw the norm of the weights over the epochs, which sets the effective learning rate."""
     figure, parts = _panels(results.epochs, panels, rows, height=2.5)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         for arm, look in looks(_arms(frame)).items():
-            mean = frame[frame["arm"] == arm].groupby("epoch")["weight_norm"].mean()
-            ax.plot(mean.index, mean, **look, ms=4, markevery=-(-len(mean) // 12), label=arm)
+            draw_mean(ax, frame[frame["arm"] == arm], "weight_norm", look, arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label_edges(figure, parts, "epoch", "norm of the weights")
+    _label_edges(parts, "epoch", "norm of the weights")
     parts[0][0].legend(fontsize=8)
     return _stamp(figure, results)
 
 
 def step_ratios(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the time of RG against plain, pair by pair, beside plain against plain."""
-    use_style()
     models = _each(table, "model")
-    figure, axes = plt.subplots(1, len(models), figsize=(max(3.4 * len(models), 5), 3),
-                                squeeze=False)  # fmt: skip
-    for ax, model in zip(axes[0], models, strict=True):
+    figure, axes = canvas(3, len(models), max(3.4 * len(models), 5))
+    for ax, model in zip(axes, models, strict=True):
         frame = table[table["model"] == model]
         for place, (what, color) in enumerate(
             {"plain again / plain": COLORS["plain"], "RG / plain": COLORS["RG"]}.items()
@@ -218,7 +215,6 @@ def step_ratios(table: pd.DataFrame, results: Results) -> Figure:
             ax.hlines(values.mean(), place - 0.3, place + 0.3, color=color, lw=2.5)
         ax.axhspan(-1, 1, color="#999999", alpha=0.25, lw=0)
         ax.set_xticks([0, 1], ["plain again\n/ plain", "RG\n/ plain"])
-        ax.set_xlim(-0.6, 1.6)
-        ax.set_title(str(model))
-    axes[0][0].set_ylabel("extra time of a step, %")
+        ax.set(xlim=(-0.6, 1.6), title=str(model))
+    axes[0].set_ylabel("extra time of a step, %")
     return _stamp(figure, results)

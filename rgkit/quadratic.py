@@ -179,16 +179,6 @@ def sample_stationary(
     return Stationary((x**2).mean(0), (np.diff(x, axis=0) ** 2).mean(0))
 
 
-def best_rate(m1: float, m2: float) -> tuple[float, float]:
-    """The rate ηh that minimises E (1 − uy)², and that minimum (prediction 5).
-
-    >>> [round(number, 9) for number in best_rate(1 / 2, 1 / 3)]
-    [1.5, 0.25]
-    """
-    _check(0.0, m1, m2)
-    return m1 / m2, max(1 - m1 * m1 / m2, 0.0)
-
-
 def lyapunov(rate: ArrayLike, weights: ArrayLike | None = None, momentum: float = 0.0) -> Array:
     """Growth of log|x| per step on almost every path, at each rate [rates] (prediction 4).
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from rgkit.effective import expected
 from rgkit.execute import Results
-from rgkit.looks import looks, use_style
+from rgkit.looks import canvas, log_ticks, looks
 from rgkit.plots import (
     _arms,
     _each,
@@ -47,7 +45,7 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
     if table.empty:
         return _stamp(nothing_yet(), tuning)
     figure, parts = _panels(table, panels, None, height=3.0)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         for arm, look in looks(_arms(frame)).items():
             mine = frame[frame["arm"] == arm]
             mean = mine.groupby("lr")[value].mean()
@@ -61,15 +59,11 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
             where = best[(best["arm"] == arm) & (best[panels] == mine[panels].iloc[0])]
             if len(where):
                 ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=look["color"])
-        ax.set_xscale("log")
-        rates = sorted(frame["lr"].unique())
-        ax.set_xlim(rates[0] / 1.4, rates[-1] * 1.4)
-        ax.xaxis.set_major_locator(FixedLocator(rates))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
+        log_ticks(ax, frame["lr"].unique())
+        ax.set_xlim(frame["lr"].min() / 1.4, frame["lr"].max() * 1.4)
     what = measured(tuning)[1]
     what = f"validation {what.removeprefix('test ')}" if value == "score" else what
-    _label_edges(figure, parts, "learning rate at the start", what)
+    _label_edges(parts, "learning rate at the start", what)
     parts[-1][0].legend(fontsize=8)
     return _stamp(figure, tuning)
 
@@ -81,10 +75,8 @@ def answer(fixed: Results, tuned: Results, panels: str = "schedule") -> Figure:
     mean and its 95 % interval, grouped by schedule, on a scale of its own; it is empty while no
     rate is chosen.
     """
-    use_style()
     values = _each(fixed.epochs, panels)
-    figure, axes = plt.subplots(1, len(values) + 1, figsize=(3.4 * (len(values) + 1), 3.5))
-    *curves, last = axes
+    figure, (*curves, last) = canvas(3.5, len(values) + 1, 3.4 * (len(values) + 1))
     for ax, value in zip(curves, values, strict=True):
         ax.sharey(curves[0])
         ax.label_outer(remove_inner_ticks=True)
@@ -140,7 +132,7 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
     rates : DataFrame from `rgkit.effective.effective_rates`, or of `foretold`, which is drawn too
     """
     figure, parts = _panels(rates, panels, None, height=2.8)
-    for ax, _, frame in parts:
+    for ax, frame in parts:
         draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
         others = looks(a for a in _arms(frame) if a != "plain").items()
         for broken, (arm, look) in zip(itertools.cycle(["-.", (0, (6, 1))]), others, strict=False):
@@ -152,6 +144,6 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
                     path.index, path, ls=broken, color="#222222", lw=1, label=f"{arm}, foretold"
                 )
         ax.set_ylim(0.4, max(1.1, rates["relative"].max() + 0.03))
-    _label_edges(figure, parts, "epoch", "effective rate / plain")
+    _label_edges(parts, "epoch", "effective rate / plain")
     parts[-1][0].legend(fontsize=8, loc="lower right")
     return _stamp(figure, results)

@@ -12,6 +12,7 @@ from rgkit.spec import Spec, parse, registry
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+PER = "it is 'epoch' or 'step'"
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,9 @@ class Schedule(Spec):
                 f"steps_per_epoch={steps_per_epoch}, epochs={epochs} given; both must be 1 or more"
             )
         at = np.asarray(step, np.int64)
-        return np.asarray(self._drawn(at, steps_per_epoch, epochs, seed), np.float64)
+        return np.asarray(self._factor(at, steps_per_epoch, epochs, seed), np.float64)
 
-    def _drawn(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return self._factor(step, per_epoch, epochs)  # most schedules have no chance in them
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         raise NotImplementedError
 
     def effective(self) -> Schedule:
@@ -67,23 +65,18 @@ def _done(step: Ints, per_epoch: int, epochs: int, per: str) -> Floats:
     return np.asarray(passed / epochs, np.float64)
 
 
-def _check_per(spec: Spec, per: str) -> None:
-    if per not in ("epoch", "step"):
-        raise ValueError(f"{spec}: per={per!r} given; it is 'epoch' or 'step'")
-
-
 @dataclass(frozen=True)
 class Constant(Schedule):
     """Never decayed."""
 
     name = "constant"
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         return np.ones(step.shape)
 
 
 @dataclass(frozen=True)
-class Discarded(Schedule):
+class Discarded(Constant):
     """The published code's mistake: each epoch a decayed optimizer is built, then thrown away.
 
     The function that lowers the learning rate binds a new SGD object to a local name; the training
@@ -95,9 +88,6 @@ class Discarded(Schedule):
 
     def __post_init__(self) -> None:
         schedule(self.meant)  # a misspelt schedule is an error even when nobody follows it
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
-        return np.ones(step.shape)
 
     def effective(self) -> Schedule:
         return Constant()
@@ -116,9 +106,9 @@ class Poly(Schedule):
     per: str = "epoch"
 
     def __post_init__(self) -> None:
-        _check_per(self, self.per)
+        self.require(self.per in ("epoch", "step"), f"per={self.per!r} given; {PER}")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         return (1 - _done(step, per_epoch, epochs, self.per)) ** self.power
 
 
@@ -130,9 +120,9 @@ class Linear(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        _check_per(self, self.per)
+        self.require(self.per in ("epoch", "step"), f"per={self.per!r} given; {PER}")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         return 1 - _done(step, per_epoch, epochs, self.per)
 
 
@@ -144,9 +134,9 @@ class Cosine(Schedule):
     per: str = "step"
 
     def __post_init__(self) -> None:
-        _check_per(self, self.per)
+        self.require(self.per in ("epoch", "step"), f"per={self.per!r} given; {PER}")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         return np.asarray((1 + np.cos(np.pi * _done(step, per_epoch, epochs, self.per))) / 2)
 
 
@@ -159,14 +149,12 @@ class Like(Schedule):
 
     def __post_init__(self) -> None:
         found = weights.law(self.law)
-        if found.chance or isinstance(found, weights.Formula):
-            raise ValueError(
-                f"{self}: law={self.law!r} given; one without chance, as 'linear(2, 0)'; "
-                "a formula is a schedule itself"
-            )
+        wanted = "one without chance, as 'linear(2, 0)'; a formula is a schedule itself"
+        steady = not (found.chance or isinstance(found, weights.Formula))
+        self.require(steady, f"law={self.law!r} given; {wanted}")
         object.__setattr__(self, "law", str(found))
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         return weights.law(self.law).draw(step, step // per_epoch, epochs=epochs)
 
 
@@ -180,7 +168,7 @@ class Formula(Schedule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", formula.canonical(str(self.text)))
 
-    def _drawn(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         return formula.draw(self.text, step, step // per_epoch, epochs, per_epoch, seed, "rate")
 
     @property
@@ -200,10 +188,10 @@ class Step(Schedule):
     milestones: tuple[float, ...] = (0.5, 0.75)
 
     def __post_init__(self) -> None:
-        if not all(0 < m < 1 for m in self.milestones):
-            raise ValueError(f"{self}: milestones are parts of the run, between 0 and 1")
+        inside = all(0 < m < 1 for m in self.milestones)
+        self.require(inside, "milestones are parts of the run, between 0 and 1")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         done = _done(step, per_epoch, epochs, "epoch")
         # A hair below the milestone: 0.7 of 10 epochs is epoch 7 whatever the rounding.
         passed = sum((done >= m - 1e-9).astype(int) for m in self.milestones)
@@ -219,10 +207,10 @@ class Cyclical(Schedule):
     low: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.period <= 0 or not 0 <= self.low <= 1:
-            raise ValueError(f"{self}: the period is positive and low lies between 0 and 1")
+        good = self.period > 0 and 0 <= self.low <= 1
+        self.require(good, "the period is positive and low lies between 0 and 1")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int) -> Floats:
+    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
         phase = (step / per_epoch / self.period) % 1.0
         return self.low + (1 - self.low) * (1 - np.abs(2 * phase - 1))
 

@@ -35,6 +35,17 @@ HEADS = (
     "we measured",
     "95 % interval; detectable",
 )
+# A row's second half, where nothing is measured.
+NOTHING: Row = {
+    "verdict": UNMEASURED,
+    "measured": "not yet measured",
+    "interval": None,
+    "detectable": None,
+    "unit": "",
+    "profile": "",
+    "seeds": 0,
+    "page": "",
+}
 LEFT_OUT = ("ap", "stages")  # one number for each class; how wide a network is
 NO_VALUE = {"curve": "only a curve", "picture": "only pictures", "statement": "no number"}
 
@@ -75,25 +86,9 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
             found[entry["claim"]] = entry | {"page": page}
     table = []
     for claim, facts in ledger().items():
-        entry = found.get(claim, {"verdict": UNMEASURED, "measured": "not yet measured"})
-        ours = facts["paper"] == "predictions"
-        table.append(
-            {
-                "claim": claim,
-                "paper": facts["paper"],
-                "where": facts["where"],
-                "says": facts["says"],
-                "printed": "" if ours else printed(facts),
-                "verdict": entry["verdict"],
-                "measured": entry["measured"],
-                "interval": entry.get("interval"),
-                "detectable": entry.get("detectable"),
-                "unit": entry.get("unit", ""),
-                "profile": entry.get("profile", ""),
-                "seeds": entry.get("seeds", 0),
-                "page": entry.get("page", ""),
-            }
-        )
+        row = {"claim": claim} | {name: facts[name] for name in ("paper", "where", "says")}
+        row["printed"] = "" if facts["paper"] == "predictions" else printed(facts)
+        table.append(row | NOTHING | found.get(claim, {}))
     return table
 
 

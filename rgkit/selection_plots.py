@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rgkit.execute import Results
-from rgkit.looks import COLORS, looks, use_style
+from rgkit.looks import COLORS, canvas, looks
 from rgkit.plots import _arms, _stamp, nothing_yet
 from rgkit.selection import expected_best
 from rgkit.stats import difference
@@ -30,8 +29,7 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
     runs = runs.dropna(subset=["gain"])
     if runs.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
-    figure, axes = plt.subplots(1, len(RATES), figsize=(7.6, 3.2), sharey=True)
+    figure, axes = canvas(3.2, len(RATES), sharey=True)
     arms = _arms(runs)
     for ax, rate in zip(axes, RATES, strict=True):
         own = runs[runs["rate"] == rate]
@@ -63,8 +61,7 @@ def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
     runs = runs.dropna(subset=["gain", "own"])
     if runs.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 3.8))
+    figure, (ax,) = canvas(3.8)
     groups = runs.groupby(["setting", "rate", "arm"])
     means = groups.agg(gain=("gain", "mean"), count=("late_epochs", "first"))
     means["own"] = groups["own"].agg(lambda sigma: float(np.sqrt((sigma**2).mean())))
@@ -82,8 +79,7 @@ def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
         label = f"best of {int(count)} independent epochs"
         ax.plot([0, edge], [0, slope * edge], color="black", lw=1, ls=line, label=label)
     ax.set_ylim(-0.3, 1.25 * float(means["gain"].max()) + 0.5)
-    ax.set_xlabel("noise of one late epoch, points")
-    ax.set_ylabel("best − final, points")
+    ax.set(xlabel="noise of one late epoch, points", ylabel="best − final, points")
     ax.legend(fontsize=8)
     return _stamp(figure, results)
 
@@ -101,8 +97,7 @@ def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
     """
     if table.empty:
         return _stamp(nothing_yet(), results)
-    use_style()
-    figure, ax = plt.subplots(figsize=(7.6, 4.2))
+    figure, (ax,) = canvas(4.2)
     edge = 1.08 * max(float(table[["final", "best"]].abs().max().max()), 4 * delta)
     ax.fill_between([-edge, 0], 0, edge, color="#b00000", alpha=0.07, lw=0)
     ax.fill_between([0, edge], -edge, 0, color="#b00000", alpha=0.07, lw=0)
@@ -118,9 +113,7 @@ def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
             label="another verdict")  # fmt: skip
     sides = table[["final", "best"]].to_numpy()
     shown = (max(sides.min() - 1, -edge), min(max(sides.max(), 4 * delta) + 1, edge))
-    ax.set_xlim(*shown)
-    ax.set_ylim(*shown)
+    ax.set(xlim=shown, ylim=shown, ylabel="by the best epoch, points")
     ax.set_xlabel("difference of two arms by the final epoch, points")
-    ax.set_ylabel("by the best epoch, points")
     ax.legend(fontsize=8)
     return _stamp(figure, results)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 from rgkit import schedules, weights
@@ -61,6 +62,20 @@ class Config:
                 raise ConfigError(f"unknown setting {name!r}{nearest(name, names)}")
         return dataclasses.replace(self, **changes)
 
+    def whole(self, **least: int) -> None:
+        """Require that settings are whole numbers, each of so many or more."""
+        for name, low in least.items():
+            value = getattr(self, name)
+            good = isinstance(value, int) and not isinstance(value, bool)
+            require(good and value >= low, name, value, f"a whole number of {low} or more")
+
+    def choose(self, **choices: Iterable[str]) -> None:
+        """Require that settings are among their choices; ConfigError names the nearest right."""
+        for name, known in choices.items():
+            value, names = getattr(self, name), list(known)
+            if value not in names:
+                require(False, name, value, nearest(str(value), names).removeprefix("; "))
+
     def key(self, fingerprint: str) -> str:
         """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
 
@@ -83,6 +98,7 @@ class Trained(Config):
     ----------
     measure : what a run of this task is judged by, of the metrics of an epoch
     smallest : the fewest images that a batch may have
+    home : the module that knows the data sets; it is not imported before it is asked
     added : metrics of an epoch that records may lack, because they are older; tables have NaN there
 
     Parameters
@@ -115,6 +131,7 @@ class Trained(Config):
     """
 
     measure: ClassVar[str] = "test_accuracy"
+    home: ClassVar[str] = "rgkit.data"
     smallest: ClassVar[int] = 2  # batch norm takes a mean over it
     added: ClassVar[tuple[str, ...]] = ()
 
@@ -137,26 +154,9 @@ class Trained(Config):
     beta2: float = field(default=0.999, metadata={"added": True})
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("batch", self.smallest),
-            ("images", 0),
-            ("seed", 0),
-            ("validation", 0),
-        ):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            require(whole and value >= least, name, value, f"a whole number of {least} or more")
-        for name, choices in (
-            ("optimizer", OPTIMIZERS),
-            ("precision", PRECISIONS),
-            ("augment", AUGMENTS),
-            ("data", tuple(self.sizes())),
-        ):
-            value = getattr(self, name)
-            if value not in choices:
-                hint = nearest(str(value), list(choices)).removeprefix("; ")
-                require(False, name, value, hint)
+        self.whole(epochs=1, batch=self.smallest, images=0, seed=0, validation=0)
+        self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=AUGMENTS)
+        self.choose(data=self.sizes())
         require(self.lr > 0, "lr", self.lr, "a positive number")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 up to below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
@@ -178,15 +178,18 @@ class Trained(Config):
 
     def sizes(self) -> Mapping[str, tuple[int, int]]:
         """Return the data sets of this task by name: images to train on and to test on."""
-        raise NotImplementedError
+        sizes: Mapping[str, tuple[int, int]] = import_module(self.home).SIZES
+        return sizes
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the data, without loading them."""
-        raise NotImplementedError
+        return str(import_module(self.home).fingerprint(self.data))
 
     def network(self) -> Spec:
         """Return the network; ValueError names an unknown one and the nearest right one."""
-        raise NotImplementedError
+        from rgkit.models.names import model
+
+        return model(self.model)
 
     @property
     def chance(self) -> float:

@@ -17,7 +17,7 @@ from rgkit.data.folders import Folder
 from rgkit.device import DTYPES, cores
 from rgkit.imagefolder import ImageFolder
 from rgkit.models.classification import build
-from rgkit.step import make_optimizer, train_epoch
+from rgkit.step import Kept, make_optimizer, train_epoch
 
 TOP = 5
 
@@ -55,7 +55,7 @@ def _batches(
         yield moved, y.to(where, non_blocking=True)
 
 
-class FolderStep:
+class FolderStep(Kept):
     """The plain step, on this process's share of every batch.
 
     Gradients are averaged over the processes, so with equal shares the step is that of one process
@@ -69,6 +69,7 @@ class FolderStep:
         net = build(config.model, classes, seed=config.seed).to(where, DTYPES[config.precision])
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(config, self.net)
+        self.parts = {"net": self.net, "optimizer": self.optimizer}
         self.config, self.images, self.where, self.epochs = config, images, where, 0
         shared = place_of()[1] > 1
         self.spread: nn.Module = DistributedDataParallel(self.net) if shared else self.net
@@ -87,13 +88,11 @@ class FolderStep:
 
     def state(self) -> dict[str, Any]:
         """Return weights, optimizer, and how many epochs were trained."""
-        parts = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return parts | {"trained": self.epochs}
+        return super().state() | {"trained": self.epochs}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().load(state)
         self.epochs = state["trained"]
 
 

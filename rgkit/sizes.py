@@ -17,21 +17,8 @@ from rgkit.config import (
 )
 from rgkit.data import layouts, pairs
 
-SMOKE: dict[str, Any] = {
-    "data": "digits",
-    "images": 256,
-    "model": "resnet8(4)",
-    "epochs": 2,
-    "batch": 32,
-    "augment": "crop",
-}
-QUICK: dict[str, Any] = {"images": 20_000, "model": "resnet8(16)", "epochs": 10}
-# What `quick` becomes where CIFAR-10 is neither recorded nor at hand.
-EMBEDDED: dict[str, Any] = {"data": "digits", "images": 0, "augment": "crop"}
 # Training images that are held out where a setting is to be chosen on them.
 HELD_OUT = {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300}
-SHORT: dict[str, Any] = {"epochs": 30}
-PAPER: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -58,12 +45,20 @@ class Sizes:
 
 IMAGES = Sizes(
     Classification(),
-    {"smoke": SMOKE, "quick": QUICK, "short": SHORT, "paper": PAPER},
-    EMBEDDED,
+    {
+        "smoke": {
+            "data": "digits", "images": 256, "model": "resnet8(4)", "epochs": 2, "batch": 32,
+            "augment": "crop",
+        },
+        "quick": {"images": 20_000, "model": "resnet8(16)", "epochs": 10},
+        "short": {"epochs": 30},
+        "paper": {},
+    },
+    {"data": "digits", "images": 0, "augment": "crop"},
     HELD_OUT,
     lambda: data.available("cifar10"),
     "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10)",
-)
+)  # fmt: skip
 PICTURES = Sizes(
     Segmentation(),
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 T = TypeVar("T", bound="Spec")
@@ -41,6 +42,18 @@ class Spec:
     def __str__(self) -> str:
         fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]
         return f"{self.name}({', '.join(_literal(v) for _, v in fields)})" if fields else self.name
+
+    def require(self, good: bool, wanted: str) -> None:
+        """Raise ValueError, which repeats the text and says what would do, unless all is good."""
+        if not good:
+            raise ValueError(f"{self}: {wanted}")
+
+    def choose(self, **choices: Iterable[str]) -> None:
+        """Require that values are among their choices; ValueError names the nearest right one."""
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{self}: {name}={value!r} given{nearest(str(value), [*known])}")
 
 
 def parse(text: str | Spec, kinds: dict[str, type[T]], what: str) -> T:

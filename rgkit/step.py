@@ -99,7 +99,22 @@ class Stepper(Protocol):
         """Go on from a state that `state` returned."""
 
 
-class PlainStep:
+class Kept:
+    """The state of a step's parts, which have names: what a checkpoint keeps."""
+
+    parts: dict[str, Any]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state` returned."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+
+
+class PlainStep(Kept):
     """PyTorch as a user would write it: the reference that every faster way is held against."""
 
     name = "plain"
@@ -115,6 +130,7 @@ class PlainStep:
         net = net.to(images.scale.device, DTYPES[config.precision])
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(config, self.net)
+        self.parts = {"net": self.net, "optimizer": self.optimizer}
         self.images, self.labels, self.batch = images, labels, config.batch
         self.autocast, self.losses_of = config.precision == "bfloat16", losses_of
 
@@ -128,15 +144,6 @@ class PlainStep:
         if isinstance(self.labels, Masks | Boxes):
             return self.labels.batch(*part)  # cut and mirrored as their images are
         return self.labels[part[0]]
-
-    def state(self) -> dict[str, Any]:
-        """Return weights and optimizer."""
-        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over weights and optimizer."""
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def make_step(

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rgkit import data as datasets
 from rgkit.config import Classification, ConfigError, Detection, Segmentation, Translation
@@ -26,14 +27,6 @@ from rgkit.step import PlainStep, Stepper, make_step
 
 Split = tuple[Augmenter, Any]  # and labels [N], or masks, or the pictures to be made
 Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
-
-
-def _nothing(step: Any) -> tuple[Tensor, ...]:
-    return ()
-
-
-def _no_samples(net: nn.Module, images: Augmenter, labels: Any, autocast: bool) -> list[str]:
-    return []
 
 
 @dataclass(frozen=True)
@@ -59,8 +52,8 @@ class Task:
     step: Callable[..., Stepper]
     evaluate: Callable[..., tuple[Tensor, ...]]
     own: tuple[str, ...] = ()
-    steps: Callable[[Any], tuple[Tensor, ...]] = _nothing
-    samples: Callable[[nn.Module, Augmenter, Any, bool], list[str]] = _no_samples
+    steps: Callable[[Any], tuple[Tensor, ...]] = lambda step: ()
+    samples: Callable[..., list[str]] = lambda net, images, labels, autocast: []
     options: Callable[[Any, torch.device], dict[str, Any]] = lambda config, where: {}
     along: bool = False
 
@@ -73,43 +66,50 @@ def _parts(data: str, count: int, held: int, total: int) -> tuple[slice, slice]:
     return slice(0, count or total - held), slice(total - held, total)
 
 
+def _splits(
+    data: str,
+    count: int,
+    held: int,
+    where: torch.device,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    made: Callable[[Tensor, Tensor], Split],
+) -> tuple[Split, Split, Split]:
+    """Bring pictures and what belongs to them to a device: to train on, to test on, held out."""
+    trained, last = _parts(data, count, held, len(train[0]))
+    parts = [tuple(half[trained] for half in train), test, tuple(half[last] for half in train)]
+    first, second, third = (made(*(torch.from_numpy(h).to(where) for h in part)) for part in parts)
+    return first, second, third
+
+
+# Each keeps what it loaded on the device, for the next run on it.
 @functools.lru_cache(maxsize=2)
 def _classified(name: str, count: int, held: int, precision: str, where: torch.device) -> Splits:
-    """Images and labels on a device, kept there for the next run on them."""
-    found, dtype = datasets.load(name), DTYPES[precision]
-    trained, last = _parts(name, count, held, len(found.train_labels))
-    splits: list[Split] = []
-    for images, labels in (
-        (found.train_images[trained], found.train_labels[trained]),
-        (found.test_images, found.test_labels),
-        (found.train_images[last], found.train_labels[last]),
-    ):
-        pixels = torch.from_numpy(images).to(where)
-        side = Augmenter(pixels, found.mean, found.std, found.padding, dtype)
-        splits.append((side, torch.from_numpy(labels).to(where)))
-    return splits[0], splits[1], splits[2], found.classes
+    found = datasets.load(name)
+
+    def made(images: Tensor, labels: Tensor) -> Split:
+        look = found.mean, found.std, found.padding, DTYPES[precision]
+        return Augmenter(images, *look), labels
+
+    train, test = (found.train_images, found.train_labels), (found.test_images, found.test_labels)
+    return *_splits(name, count, held, where, train, test, made), found.classes
 
 
 @functools.lru_cache(maxsize=2)
 def _masked(
     name: str, size: int, margin: int, count: int, held: int, precision: str, where: torch.device
 ) -> Splits:
-    """Images and masks on a device, kept there for the next run on them."""
     from rgkit.data import masks
 
-    found, dtype = masks.load(name, size, margin), DTYPES[precision]
-    trained, last = _parts(name, count, held, len(found.train_masks))
-    splits: list[Split] = []
-    for images, labels in (
-        (found.train_images[trained], found.train_masks[trained]),
-        (found.test_images, found.test_masks),
-        (found.train_images[last], found.train_masks[last]),
-    ):
-        pixels, numbers = torch.from_numpy(images).to(where), torch.from_numpy(labels).to(where)
-        real = found.margin > 0
-        side = Augmenter(pixels, found.mean, found.std, margin, dtype, margin=real)
-        splits.append((side, Masks(numbers, margin, real)))
-    return splits[0], splits[1], splits[2], len(found.classes)
+    found = masks.load(name, size, margin)
+    real = found.margin > 0
+
+    def made(images: Tensor, labels: Tensor) -> Split:
+        look = found.mean, found.std, margin, DTYPES[precision], real
+        return Augmenter(images, *look), Masks(labels, margin, real)
+
+    train, test = (found.train_images, found.train_masks), (found.test_images, found.test_masks)
+    return *_splits(name, count, held, where, train, test, made), len(found.classes)
 
 
 @functools.lru_cache(maxsize=2)
@@ -117,44 +117,35 @@ def _paired(
     name: str, size: int, margin: int, direction: str, count: int, held: int, precision: str,
     where: torch.device,
 ) -> Splits:  # fmt: skip
-    """Inputs and targets on a device, between -1 and 1, kept there for the next run on them."""
+    """Inputs and targets between -1 and 1."""
     from rgkit.data import pairs
 
-    found, dtype = pairs.load(name, size, margin, direction), DTYPES[precision]
-    trained, last = _parts(name, count, held, len(found.train_inputs))
-    splits: list[Split] = []
-    for inputs, targets, spare in (
-        (found.train_inputs[trained], found.train_targets[trained], margin),
-        (found.test_inputs, found.test_targets, 0),
-        (found.train_inputs[last], found.train_targets[last], margin),
-    ):
-        middle = (0.5,) * 3, (0.5,) * 3
-        sides = [
-            Augmenter(torch.from_numpy(p).to(where), *middle, spare, dtype, margin=True)
-            for p in (inputs, targets)
-        ]
-        splits.append((sides[0], sides[1]))
-    return splits[0], splits[1], splits[2], 0
+    found = pairs.load(name, size, margin, direction)
+
+    def made(inputs: Tensor, targets: Tensor) -> Split:
+        spare = (inputs.shape[-1] - size) // 2  # pictures to test on have no margin
+        look = (0.5,) * 3, (0.5,) * 3, spare, DTYPES[precision], True
+        return Augmenter(inputs, *look), Augmenter(targets, *look)
+
+    train = found.train_inputs, found.train_targets
+    test = found.test_inputs, found.test_targets
+    return *_splits(name, count, held, where, train, test, made), 0
 
 
 @functools.lru_cache(maxsize=2)
 def _boxed(
     name: str, size: int, count: int, held: int, precision: str, where: torch.device
 ) -> Splits:
-    """Images and the boxes of their objects on a device, kept there for the next run on them."""
     from rgkit.data import boxes
 
     found, dtype = boxes.load(name, size), DTYPES[precision]
-    trained, last = _parts(name, count, held, len(found.train_images))
-    splits: list[Split] = []
-    for images, objects in (
-        (found.train_images[trained], found.train_objects[trained]),
-        (found.test_images, found.test_objects),
-        (found.train_images[last], found.train_objects[last]),
-    ):
-        side = Augmenter(torch.from_numpy(images).to(where), found.mean, found.std, 0, dtype)
-        splits.append((side, Boxes(torch.from_numpy(objects).to(where, dtype), size)))
-    return splits[0], splits[1], splits[2], len(found.classes)
+
+    def made(images: Tensor, objects: Tensor) -> Split:
+        return Augmenter(images, found.mean, found.std, 0, dtype), Boxes(objects.to(dtype), size)
+
+    train = found.train_images, found.train_objects
+    test = found.test_images, found.test_objects
+    return *_splits(name, count, held, where, train, test, made), len(found.classes)
 
 
 def _images(config: Classification, where: torch.device) -> Splits:

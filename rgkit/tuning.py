@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,14 @@ def _groups(tuning: Results, axis: str) -> list[str]:
     if not groups:
         raise ValueError(f"the grid has the axes {tuning.grid.axes}; it needs one more, as 'arm'")
     return groups
+
+
+def _whole(tuning: Results, axis: str, last: int) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield labels and scored runs of each group of which no run is missing."""
+    groups = _groups(tuning, axis)
+    for place, tried in scores(tuning, last).groupby(groups, sort=False):
+        if not tried["score"].isna().any():
+            yield dict(zip(groups, place, strict=True)), tried
 
 
 def chosen(tuning: Results, axis: str = "lr", last: int = 0) -> pd.DataFrame:
@@ -42,15 +50,11 @@ def chosen(tuning: Results, axis: str = "lr", last: int = 0) -> pd.DataFrame:
     has no row: a choice among some of the candidates is none.
     """
     groups, rows = _groups(tuning, axis), []
-    for place, tried in scores(tuning, last).groupby(groups, sort=False):
-        if tried["score"].isna().any():
-            continue
+    for labels, tried in _whole(tuning, axis, last):
         means = tried.groupby(axis)["score"].mean()
         best = means.idxmax()
         edge = len(means) > 1 and best in (means.index.min(), means.index.max())
-        names: tuple[object, ...] = place if isinstance(place, tuple) else (place,)
-        row = dict(zip(groups, names, strict=True))
-        rows.append(row | {axis: best, "validation": means.max(), "edge": edge})
+        rows.append(labels | {axis: best, "validation": means.max(), "edge": edge})
     return pd.DataFrame(rows, columns=[*groups, axis, "validation", "edge"]).set_index(groups)
 
 
@@ -102,18 +106,14 @@ def crossfit(tuning: Results, axis: str = "lr", last: int = 0) -> pd.DataFrame:
     ``final``; a group of which a run is missing has no row. Raises ValueError for a single seed.
     """
     groups, rows = _groups(tuning, axis), []
-    for place, tried in scores(tuning, last).groupby(groups, sort=False):
-        if tried["score"].isna().any():
-            continue
+    for labels, tried in _whole(tuning, axis, last):
         table = tried.pivot_table(index=axis, columns="seed", values="score")
         if table.shape[1] < 2:
             raise ValueError("one seed given; the others choose for each, so it takes two or more")
         for seed in table:
             best = table.drop(columns=seed).mean(axis=1).idxmax()
             run = tried[(tried[axis] == best) & (tried["seed"] == seed)].iloc[0]
-            names: tuple[object, ...] = place if isinstance(place, tuple) else (place,)
-            row = dict(zip(groups, names, strict=True))
-            rows.append(row | {axis: best, "seed": seed, "final": run["final"]})
+            rows.append(labels | {axis: best, "seed": seed, "final": run["final"]})
     return pd.DataFrame(rows, columns=[*groups, axis, "seed", "final"])
 
 
@@ -136,11 +136,9 @@ def at_best(
     again = sorted(set(seeds) & {cell.labels["seed"] for cell in tuning.grid})
     if again:
         raise ValueError(f"seeds={again} given; the {axis} was chosen with them, take others")
-    cells, table = [], chosen(tuning, axis, last)
-    groups = [str(name) for name in table.index.names]
-    for place, best in table[axis].items():
-        names = place if isinstance(place, tuple) else (place,)
-        labels: dict[str, Any] = dict(zip(groups, names, strict=True)) | {axis: best}
+    cells, told = [], [*_groups(tuning, axis), axis]
+    for best in chosen(tuning, axis, last).reset_index().to_dict("records"):
+        labels: dict[str, Any] = {name: best[name] for name in told}
         like = next(c for c in tuning.grid if labels.items() <= dict(c.labels).items())
         assert isinstance(like.config, Trained)
         for seed in seeds:

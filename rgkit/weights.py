@@ -37,10 +37,9 @@ class Uniform(Law):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"{self}: the limits must obey 0 <= low <= high")
+        self.require(0 <= self.low <= self.high, "the limits must obey 0 <= low <= high")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         return self.low + (self.high - self.low) * _uniforms(step, seed)[..., 1]
 
     def moments(self, epochs: int = 100) -> tuple[float, float]:
@@ -56,10 +55,9 @@ class Coin(Law):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"{self}: a probability lies between 0 and 1")
+        self.require(0 <= self.p <= 1, "a probability lies between 0 and 1")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         draws = _uniforms(step, seed)
         return np.where(draws[..., 0] < self.p, draws[..., 1], 1.0)
 
@@ -76,10 +74,9 @@ class TwoPoint(Law):
     high: float = 0.5 + 12**-0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"{self}: the points must obey 0 <= low <= high")
+        self.require(0 <= self.low <= self.high, "the points must obey 0 <= low <= high")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         return np.where(_uniforms(step, seed)[..., 1] < 0.5, self.low, self.high)
 
     def moments(self, epochs: int = 100) -> tuple[float, float]:
@@ -96,10 +93,9 @@ class Beta(Law):
     scale: float = 2.0
 
     def __post_init__(self) -> None:
-        if min(self.a, self.b, self.scale) <= 0:
-            raise ValueError(f"{self}: a, b and scale must be positive")
+        self.require(min(self.a, self.b, self.scale) > 0, "a, b and scale must be positive")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         from scipy.special import betaincinv  # here, so that other laws need no SciPy
 
         draws = _uniforms(step, seed)[..., 1]
@@ -122,10 +118,9 @@ class Constant(Law):
     value: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.value < 0:
-            raise ValueError(f"{self}: a loss weight is not negative")
+        self.require(self.value >= 0, "a loss weight is not negative")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         return np.full(step.shape, self.value)
 
 
@@ -138,10 +133,9 @@ class Linear(Law):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.start, self.end) < 0:
-            raise ValueError(f"{self}: a loss weight is not negative")
+        self.require(min(self.start, self.end) >= 0, "a loss weight is not negative")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         return self.start + (self.end - self.start) * epoch / epochs
 
 
@@ -154,10 +148,9 @@ class LongTail(Law):
     rate: float = 5.0
 
     def __post_init__(self) -> None:
-        if min(self.start, self.rate) < 0:
-            raise ValueError(f"{self}: start and rate are not negative")
+        self.require(min(self.start, self.rate) >= 0, "start and rate are not negative")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         return self.start * np.exp(-self.rate * epoch / epochs)
 
 
@@ -170,7 +163,7 @@ class LateDrop(Law):
 
     name = "late_drop"
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         of_100 = 100 * epoch / epochs
         return np.where(of_100 < 70, 1.0, 2 / 3 - of_100 / 150)
 
@@ -187,10 +180,10 @@ class Triangle(Law):
     period: int = 10
 
     def __post_init__(self) -> None:
-        if self.period != 5 and (self.period < 2 or self.period % 2):
-            raise ValueError(f"{self}: the period is 5 or even; the code has 100, 50, 20, 10, 5")
+        good = self.period == 5 or (self.period >= 2 and self.period % 2 == 0)
+        self.require(good, "the period is 5 or even; the code has 100, 50, 20, 10, 5")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         half = self.period // 2
         climb = 2.0 * np.arange(1, half + 1) / half
         cycle = np.concatenate([climb, climb[::-1]])
@@ -212,14 +205,14 @@ class Late(Law):
     after: float = 0.8
 
     def __post_init__(self) -> None:
-        if not 0 <= self.after <= 1:
-            raise ValueError(f"{self}: after={self.after} given; a part of the run, from 0 to 1")
+        wanted = f"after={self.after} given; a part of the run, from 0 to 1"
+        self.require(0 <= self.after <= 1, wanted)
         later = law(self.then)
-        if isinstance(later, Late | Formula):
-            raise ValueError(f"{self}: then={self.then!r} given; a law, not late or a formula")
+        wanted = f"then={self.then!r} given; a law, not late or a formula"
+        self.require(not isinstance(later, Late | Formula), wanted)
         object.__setattr__(self, "then", str(later))
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int) -> Floats:
+    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
         later = law(self.then).draw(step, epoch, epochs=epochs, seed=seed)
         # A hair below: 0.7 of 10 epochs is epoch 7 whatever the rounding.
         return np.where(epoch / epochs >= self.after - 1e-9, later, 1.0)

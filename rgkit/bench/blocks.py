@@ -66,13 +66,18 @@ def ours(
     """Return one run of rgkit, alone; the first epoch, which may compile, is not timed."""
     epoch = make_ours(model, steps, device, kind, **changes)
     epoch(0).item()
+    return alone(epoch, BATCH * steps, threads)
+
+
+def alone(epoch: Callable[[int], Tensor], images: int, threads: int = 1) -> Block:
+    """Return a block of one epoch, which trains on so many images."""
 
     def block() -> float:
         with reproducible(0):
             torch.set_num_threads(threads)
             start = time.perf_counter()
             epoch(1).item()
-            return BATCH * steps / (time.perf_counter() - start)
+            return images / (time.perf_counter() - start)
 
     return block
 

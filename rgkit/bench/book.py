@@ -7,12 +7,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from rgkit import book as ours
 from rgkit.config import Classification
 from rgkit.device import cores
-from rgkit.kernels import Task
+from rgkit.jupyterbook import html
+from rgkit.kernels import Task, execute_all
 from rgkit.store import Record, Store, fingerprint_of, source
 
 
@@ -49,10 +52,6 @@ def book(times: int = 5) -> dict[str, Any]:
     `times` over, its notebooks are a book of the size that this one is to have: what the start of
     one process and of Sphinx adds weighs less there.
     """
-    from contextlib import redirect_stdout
-
-    from rgkit import book as ours
-    from rgkit.kernels import execute_all
 
     def timed(build: Callable[[], Any]) -> float:
         start = time.perf_counter()
@@ -85,9 +84,6 @@ def book(times: int = 5) -> dict[str, Any]:
 
 def _several(folder: Path, times: int) -> list[Task]:
     """Every notebook of the book several times, with places for the executed copies."""
-    from rgkit import book as ours
-    from rgkit.kernels import Task
-
     return [
         Task(f"{number}/{ours.page_of(path)}", path, folder / f"{number}" / path.name, {})
         for number in range(times)
@@ -109,10 +105,6 @@ def _in_a_row(tasks: list[Task]) -> None:
 
 def sequential(output: Path) -> int:
     """Build the book as a user would without rgkit: papermill in a row, then Jupyter Book."""
-    from rgkit import book as ours
-    from rgkit.jupyterbook import html
-    from rgkit.kernels import Task
-
     paths = ours.book_notebooks()
     pages = [ours.page_of(path) for path in paths]
     copies = [output / "executed" / f"{page}.ipynb" for page in pages]

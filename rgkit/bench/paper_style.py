@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,28 +59,36 @@ def paper_style(model: str, steps: int, device: str = "auto") -> Block:
     net = build(model).to(where)
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
     images = _Images(BATCH * (steps + 1))
+    return in_a_loop(images, BATCH, where, optimizer, lambda x, y: cross_entropy(net(x), y))
+
+
+def in_a_loop(
+    images: torch.utils.data.Dataset[Any],
+    batch: int,
+    where: torch.device,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+) -> Block:
+    """Return one pass over images with a DataLoader of two workers; the first batch is not timed.
+
+    It takes all cores and reads every loss, as such code usually does.
+    """
 
     def block() -> float:
-        loader = torch.utils.data.DataLoader(images, BATCH, shuffle=True, num_workers=2)
-        start, total = 0.0, 0.0
-        for number, (x, y) in enumerate(loader):
-            x, y = x.to(where), y.to(where)
-            loss = cross_entropy(net(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-            if number == 0:
-                start = time.perf_counter()
-        return BATCH * steps / (time.perf_counter() - start)
-
-    threads = torch.get_num_threads()
-
-    def with_threads() -> float:
+        loader = torch.utils.data.DataLoader(images, batch, shuffle=True, num_workers=2)
+        threads, start, total = torch.get_num_threads(), 0.0, 0.0
         torch.set_num_threads(cores())
         try:
-            return block()
+            for number, (x, y) in enumerate(loader):
+                loss = loss_of(x.to(where), y.to(where))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+                if number == 0:  # the workers' start is not timed
+                    start = time.perf_counter()
+            return batch * (len(loader) - 1) / (time.perf_counter() - start)
         finally:
             torch.set_num_threads(threads)
 
-    return with_threads
+    return block

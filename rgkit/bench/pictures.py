@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rgkit._torchvision import import_torchvision
-from rgkit.bench.paper_style import Block
+from rgkit.bench.blocks import alone
+from rgkit.bench.paper_style import Block, in_a_loop
 from rgkit.config import Segmentation
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
 from rgkit.data.layouts import IMAGENET
-from rgkit.device import DTYPES, cores, pick_device, reproducible
+from rgkit.device import DTYPES, pick_device
 from rgkit.iou import VOID
 from rgkit.models.segmentation import build
 from rgkit.pixels import AUXILIARY, label_pixels
@@ -62,27 +61,12 @@ def paper_style(steps: int, device: str = "auto", model: str = MODEL) -> Block:
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9, weight_decay=5e-4)
     pairs = _Pairs(BATCH * (steps + 1))
 
-    def block() -> float:
-        loader = torch.utils.data.DataLoader(pairs, BATCH, shuffle=True, num_workers=2)
-        threads, start, total = torch.get_num_threads(), 0.0, 0.0
-        torch.set_num_threads(cores())
-        try:
-            for number, (x, y) in enumerate(loader):
-                x, y = x.to(where), y.to(where)
-                main, second = net(x)
-                loss = cross_entropy(main, y, ignore_index=VOID)
-                loss = loss + AUXILIARY * cross_entropy(second, y, ignore_index=VOID)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += loss.item()
-                if number == 0:  # the workers' start is not timed
-                    start = time.perf_counter()
-            return BATCH * steps / (time.perf_counter() - start)
-        finally:
-            torch.set_num_threads(threads)
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        main, second = net(x)
+        loss = cross_entropy(main, y, ignore_index=VOID)
+        return loss + AUXILIARY * cross_entropy(second, y, ignore_index=VOID)
 
-    return block
+    return in_a_loop(pairs, BATCH, where, optimizer, loss_of)
 
 
 def ours(steps: int, device: str = "auto", model: str = MODEL) -> Block:
@@ -93,16 +77,11 @@ def ours(steps: int, device: str = "auto", model: str = MODEL) -> Block:
     net = build(config.model, CLASSES)
     step = PlainStep(config, net, images, Masks(labels, 0), label_pixels)
 
-    def epoch() -> None:
-        plan = epoch_plan(BATCH * steps, 0, 1, "flip", 0, where)
+    def epoch(number: int) -> Tensor:
+        plan = epoch_plan(BATCH * steps, 0, number, "flip", 0, where)
         losses, _ = step.epoch(plan, np.full(steps, 1e-3), np.full(steps, 0.5))
-        losses.sum().item()
+        return losses.sum()
 
-    def block() -> float:
-        with reproducible(0):
-            start = time.perf_counter()
-            epoch()
-            return BATCH * steps / (time.perf_counter() - start)
-
+    block = alone(epoch, BATCH * steps)
     block()
     return block

@@ -185,17 +185,10 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
     number = 1 + len(list(folder.glob(f"{slug}.*.json")))
     path = folder / f"{slug}.{number}.json"
     with path.open("x") as file:
-        json.dump(_rounded(found), file, indent=1)
+        # Six digits are more than a clock is worth.
+        rounded = json.loads(
+            json.dumps(found), parse_float=lambda text: float(f"{float(text):.6g}")
+        )
+        json.dump(rounded, file, indent=1)
         file.write("\n")
     return path
-
-
-def _rounded(found: Any) -> Any:
-    """The same with numbers of six digits, which is more than a clock is worth."""
-    if isinstance(found, float):
-        return float(f"{found:.6g}")
-    if isinstance(found, dict):
-        return {key: _rounded(value) for key, value in found.items()}
-    if isinstance(found, list):
-        return [_rounded(value) for value in found]
-    return found

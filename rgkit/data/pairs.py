@@ -19,15 +19,8 @@ from rgkit.data import FINGERPRINTS as IMAGES
 from rgkit.data import Bytes, DataError, root
 from rgkit.spec import nearest
 
-# Folders under the data folder, the parts that are trained and tested on, and how many are in each.
+# How many pairs are trained and tested on; the parts of pix2pix's folders are train and val.
 # "maps-200" is the copy of maps that was measured: made smaller by WebP, with 200 of its val.
-FOLDERS = {
-    "maps": "maps",
-    "maps-200": "maps",
-    "facades": "facades",
-    "cityscapes": "cityscapes",
-    "edges2shoes": "edges2shoes",
-}
 SIZES = {
     "maps": (1_096, 1_098),
     "maps-200": (1_096, 200),
@@ -36,6 +29,7 @@ SIZES = {
     "edges2shoes": (49_825, 200),
     "scenes": (600, 200),
 }
+FOLDERS = {name: name.removesuffix("-200") for name in SIZES if name != "scenes"}
 NAMES = tuple(SIZES)
 DIRECTIONS = ("a_to_b", "b_to_a")
 # What A and B show, for the words of a page.

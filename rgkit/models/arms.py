@@ -28,8 +28,7 @@ class Wider(Spec):
     times: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.times <= 0:
-            raise ValueError(f"{self}: times={self.times} given; a positive number")
+        self.require(self.times > 0, f"times={self.times} given; a positive number")
 
 
 NETWORKS: dict[str, type[Spec]] = {k.name: k for k in (GC, SideBySide, Wider)}  # arms, by name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,65 +36,36 @@ MOBILENET_STAGES = [
 ]
 
 
-def _stem(channels: int) -> nn.Conv2d:
-    return nn.Conv2d(3, channels, kernel_size=3, stride=1, padding=1, bias=False)
-
-
 def _resnet(
     blocks: list[int], classes: int, block: Any = resnet.BasicBlock, **kw: Any
 ) -> nn.Module:
     net: nn.Module = resnet.ResNet(block, blocks, num_classes=classes, **kw)
-    net.conv1 = _stem(64)
+    net.conv1 = residual.stem(64)
     net.maxpool = nn.Identity()
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     return net
 
 
-def _stage(inside: int, out: int) -> Any:
-    """One basic block, which halves the image where it widens."""
-    if inside == out:
-        return resnet.BasicBlock(inside, out)
-    shortcut = nn.Sequential(resnet.conv1x1(inside, out, 2), nn.BatchNorm2d(out))
-    return resnet.BasicBlock(inside, out, stride=2, downsample=shortcut)
-
-
-def _stages(width: int, out: int, classes: int, *stages: nn.Module, stride: int = 1) -> nn.Module:
-    """A stem of `width` channels, stages that end with `out` of them, and a linear classifier."""
-    stem = _stem(width)
-    stem.stride = (stride, stride)
-    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(out, classes)]
-    net = nn.Sequential(stem, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *stages, *pool)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return net
-
-
-def _resnet8(width: int, classes: int) -> nn.Module:
-    stages = _stage(width, width), _stage(width, 2 * width), _stage(2 * width, 4 * width)
-    return _stages(width, 4 * width, classes, *stages)
-
-
 def _small_resnext(classes: int) -> nn.Module:
     """Bottlenecks of half as many channels inside as outside, in 8 groups."""
-    stages = []
+    blocks = []
     for inside, out, stride in ((16, 32, 1), (32, 64, 2), (64, 128, 2)):
         planes = out // resnet.Bottleneck.expansion
         shortcut = nn.Sequential(resnet.conv1x1(inside, out, stride), nn.BatchNorm2d(out))
         block = resnet.Bottleneck(
             inside, planes, stride, shortcut, groups=8, base_width=64 * (out // 2) // (8 * planes)
         )
-        stages.append(block)
-    return _stages(16, 128, classes, *stages)
+        blocks.append(block)
+    return residual.stages(residual.stem(16), *blocks, out=128, classes=classes)
 
 
 def _small_mobilenetv2(classes: int) -> nn.Module:
     """Depthwise convolutions are slow on a CPU: the stem halves the image, as MobileNet's does."""
     block = mobilenetv2.InvertedResidual
-    stages = []
+    blocks = []
     for inside, out, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2)):
-        stages += [block(inside, out, stride, 4), block(out, out, 1, 4)]
-    return _stages(16, 64, classes, *stages, stride=2)
+        blocks += [block(inside, out, stride, 4), block(out, out, 1, 4)]
+    return residual.stages(residual.stem(16, stride=2), *blocks, out=64, classes=classes)
 
 
 def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
@@ -107,7 +80,7 @@ def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
             layers += [nn.BatchNorm2d(out)] if norm else []
             layers.append(nn.ReLU(inplace=True))
             channels = out
-    net = _stages(width, channels, classes, *layers, stride=spec.stem)
+    net = residual.stages(residual.stem(width, spec.stem), *layers, out=channels, classes=classes)
     if not norm:
         net.register_module("1", nn.Identity())  # the stem's batch norm
     return net
@@ -124,10 +97,25 @@ def _mobilenetv2(classes: int) -> Any:
 def _densenet(classes: int, stem: int = 64, **kw: Any) -> nn.Module:
     net: nn.Module = densenet.DenseNet(num_classes=classes, num_init_features=stem, **kw)
     features: Any = net.features
-    features.conv0 = _stem(stem)
+    features.conv0 = residual.stem(stem)
     nn.init.kaiming_normal_(features.conv0.weight)
     features.pool0 = nn.Identity()
     return net
+
+
+# The networks whose names take no numbers.
+NAMED: dict[str, Callable[[int], nn.Module]] = {
+    "resnet18": partial(_resnet, [2, 2, 2, 2]),
+    "resnet34": partial(_resnet, [3, 4, 6, 3]),
+    "resnext50": partial(
+        _resnet, [3, 4, 6, 3], block=resnet.Bottleneck, groups=32, width_per_group=4
+    ),
+    "mobilenetv2": _mobilenetv2,
+    "densenet121": _densenet,
+    "small_resnext": _small_resnext,
+    "small_mobilenetv2": _small_mobilenetv2,
+    "small_densenet": partial(_densenet, stem=16, growth_rate=8, block_config=(2, 2, 2)),
+}
 
 
 def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
@@ -160,14 +148,15 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(spec, ResNet8):
-            return _resnet8(spec.width, classes)
+            widths = (spec.width, 2 * spec.width, 4 * spec.width)
+            return residual.staged(widths, (1, 1, 1), classes)
         if isinstance(spec, PlainNet):
             return _plain_net(spec, classes)
         if isinstance(spec, StagedResNet):
             return residual.staged(spec.widths, spec.blocks, classes)
         if isinstance(spec, LargeResNet):
-            widths = tuple(spec.width * 2**stage for stage in range(4))
-            return residual.staged(widths, (2, 2, 2, 2), classes, large=True)
+            four = tuple(spec.width * 2**stage for stage in range(4))
+            return residual.staged(four, (2, 2, 2, 2), classes, large=True)
         if isinstance(spec, WRN):
             return residual.wide(spec.depth, spec.times, classes)
         if isinstance(spec, GC):
@@ -176,23 +165,6 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
             # The first is the plain network of the seed; no other run starts from the others.
             seeds = (seed + FAR * place for place in range(spec.copies))
             return SideBySide(build(spec.base, classes, seed=one) for one in seeds)
-        match spec.name:
-            case "resnet18":
-                return _resnet([2, 2, 2, 2], classes)
-            case "resnet34":
-                return _resnet([3, 4, 6, 3], classes)
-            case "resnext50":
-                block = resnet.Bottleneck
-                return _resnet([3, 4, 6, 3], classes, block, groups=32, width_per_group=4)
-            case "mobilenetv2":
-                found: nn.Module = _mobilenetv2(classes)
-                return found
-            case "densenet121":
-                return _densenet(classes)
-            case "small_resnext":
-                return _small_resnext(classes)
-            case "small_mobilenetv2":
-                return _small_mobilenetv2(classes)
-            case "small_densenet":
-                return _densenet(classes, 16, growth_rate=8, block_config=(2, 2, 2))
+        if spec.name in NAMED:
+            return NAMED[spec.name](classes)
         raise NotImplementedError(f"{spec} has a name but no builder")

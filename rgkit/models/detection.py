@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -89,24 +90,18 @@ class Backbone(nn.Module):
         branched = spec if isinstance(spec, GC) else None
         plain = model(branched.base) if branched else spec
         assert isinstance(plain, StagedResNet)  # as `Detection` requires
-        whole = residual.staged(plain.widths, plain.blocks, 1)
-        assert isinstance(whole, nn.Sequential)
-        body: nn.Module = whole[:-3]  # what pools and classifies
+        body: nn.Module = residual.staged(plain.widths, plain.blocks, 1)[:-3]  # no classifier
         self.branches = branched.branches if branched else 1
         self.mean = branched is not None and branched.join == "mean"
         self.body = Calibrated(body, branched) if branched else body
         self.channels = plain.widths[-1] * (1 if self.mean else self.branches)
-        self.stride = 2 ** (len(_runs(plain.widths)) - 1)
+        # Each width that is not the one before halves the picture.
+        self.stride = 2 ** (len(list(groupby(plain.widths))) - 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
         found: Tensor = self.body(images.contiguous())  # why: see `rgkit.tasks._box_step`
         return found.unflatten(1, (self.branches, -1)).mean(1) if self.mean else found
-
-
-def _runs(widths: tuple[int, ...]) -> list[int]:
-    """Widths without those that repeat the one before: each further one halves the picture."""
-    return [w for place, w in enumerate(widths) if place == 0 or w != widths[place - 1]]
 
 
 class Detector(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rgkit.spec import Spec, nearest, parse, registry
+from rgkit.spec import Spec, parse, registry
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,7 @@ class ResNet8(Model):
     width: int = 16
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"{self}: the width is a whole number of 1 or more")
+        self.require(self.width >= 1, "the width is a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,11 @@ class PlainNet(Model):
     stem: int = 1
 
     def __post_init__(self) -> None:
-        if self.depth < 5 or self.width < 1:
-            raise ValueError(
-                f"{self}: a plain net has a depth of 5 or more and a width of 1 or more"
-            )
-        if self.norm not in ("batch", "none"):
-            raise ValueError(f"{self}: norm={self.norm!r} given; it is 'batch' or 'none'")
-        if self.stem not in (1, 2):
-            raise ValueError(f"{self}: stem={self.stem!r} given; its stride is 1 or 2")
+        wanted = "a plain net has a depth of 5 or more and a width of 1 or more"
+        self.require(self.depth >= 5 and self.width >= 1, wanted)
+        wanted = f"norm={self.norm!r} given; it is 'batch' or 'none'"
+        self.require(self.norm in ("batch", "none"), wanted)
+        self.require(self.stem in (1, 2), f"stem={self.stem!r} given; its stride is 1 or 2")
 
 
 @dataclass(frozen=True)
@@ -117,8 +113,8 @@ class StagedResNet(Model):
     blocks: tuple[int, ...] = (2, 2, 2, 2)
 
     def __post_init__(self) -> None:
-        if len(self.widths) != len(self.blocks) or min(*self.widths, *self.blocks, 1) < 1:
-            raise ValueError(f"{self}: as many widths as blocks, each a whole number of 1 or more")
+        good = len(self.widths) == len(self.blocks) and min(*self.widths, *self.blocks, 1) >= 1
+        self.require(good, "as many widths as blocks, each a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -132,8 +128,7 @@ class LargeResNet(Model):
     width: int = 64
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"{self}: the width is a whole number of 1 or more")
+        self.require(self.width >= 1, "the width is a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -149,8 +144,8 @@ class WRN(Model):
     times: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.depth < 10 or self.depth % 6 != 4 or 16 * self.times < 1:
-            raise ValueError(f"{self}: the depth is 10, 16, 22, 28 … and times 1/16 or more")
+        good = self.depth >= 10 and self.depth % 6 == 4 and 16 * self.times >= 1
+        self.require(good, "the depth is 10, 16, 22, 28 … and times 1/16 or more")
 
 
 @dataclass(frozen=True)
@@ -178,15 +173,9 @@ class GC(Model):
     base: str = ""
 
     def __post_init__(self) -> None:
-        choices = {"sign": ("ascent", "descent"), "reading": ("chain", "again")}
-        for field, known in (choices | {"join": ("concat", "mean")}).items():
-            value = getattr(self, field)
-            if value not in known:
-                raise ValueError(
-                    f"{self}: {field}={value!r} given{nearest(str(value), list(known))}"
-                )
-        if self.branches < 1 or self.rate < 0 or self.noise < 0:
-            raise ValueError(f"{self}: branches of 1 or more, rate and noise of 0 or more")
+        self.choose(sign=["ascent", "descent"], reading=["chain", "again"], join=["concat", "mean"])
+        good = self.branches >= 1 and self.rate >= 0 and self.noise >= 0
+        self.require(good, "branches of 1 or more, rate and noise of 0 or more")
 
 
 @dataclass(frozen=True)
@@ -201,8 +190,7 @@ class SideBySide(Model):
     base: str = ""
 
     def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise ValueError(f"{self}: copies={self.copies} given; 1 or more")
+        self.require(self.copies >= 1, f"copies={self.copies} given; 1 or more")
 
 
 def model(text: str | Model) -> Model:
@@ -213,10 +201,9 @@ def model(text: str | Model) -> Model:
     """
     found = parse(text, registry(Model), "model")
     if isinstance(found, GC | SideBySide):
-        if not found.base:
-            raise ValueError(f"{found}: base='' given; a network by name, such as 'resnet8(16)'")
+        found.require(bool(found.base), "base='' given; a network by name, such as 'resnet8(16)'")
         base = model(found.base)
-        if isinstance(base, GC | SideBySide):
-            raise ValueError(f"{found}: base={found.base!r} given; one without branches or copies")
+        wanted = f"base={found.base!r} given; one without branches or copies"
+        found.require(not isinstance(base, GC | SideBySide), wanted)
         return replace(found, base=str(base))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rgkit.spec import Spec, nearest, parse, registry
+from rgkit.spec import Spec, parse, registry
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,9 @@ class Segmenter(Spec):
     norm: str = "trained"
 
     def __post_init__(self) -> None:
-        choices = {"backbone": ["resnet18", "resnet50", "resnet101"], "norm": ["trained", "frozen"]}
-        for field, known in choices.items():
-            value = getattr(self, field)
-            if value not in known:
-                raise ValueError(f"{self}: {field}={value!r} given{nearest(str(value), known)}")
-        if self.width < 4 or self.width % 4:
-            raise ValueError(f"{self}: width={self.width} given; a multiple of 4")
+        self.choose(backbone=["resnet18", "resnet50", "resnet101"], norm=["trained", "frozen"])
+        whole = self.width >= 4 and self.width % 4 == 0
+        self.require(whole, f"width={self.width} given; a multiple of 4")
 
 
 @dataclass(frozen=True)
@@ -73,9 +69,9 @@ class UNet(Generator):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        _norm(self, self.norm)
-        if self.levels < 2 or self.width < 1 or not 0 <= self.dropout < 1:
-            raise ValueError(f"{self}: levels of 2 or more, a width of 1 or more, dropout below 1")
+        self.choose(norm=["instance", "batch"])
+        good = self.levels >= 2 and self.width >= 1 and 0 <= self.dropout < 1
+        self.require(good, "levels of 2 or more, a width of 1 or more, dropout below 1")
 
 
 @dataclass(frozen=True)
@@ -91,9 +87,8 @@ class Discriminator(Spec):
     norm: str = "instance"
 
     def __post_init__(self) -> None:
-        _norm(self, self.norm)
-        if self.layers < 1 or self.width < 1:
-            raise ValueError(f"{self}: layers and a width of 1 or more")
+        self.choose(norm=["instance", "batch"])
+        self.require(self.layers >= 1 and self.width >= 1, "layers and a width of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -109,11 +104,6 @@ class Halving(Discriminator):
 
     name = "halving"
     layers: int = 4
-
-
-def _norm(spec: Spec, norm: str) -> None:
-    if norm not in ("instance", "batch"):
-        raise ValueError(f"{spec}: norm={norm!r} given{nearest(norm, ['instance', 'batch'])}")
 
 
 def generator(text: str | Generator) -> Generator:

@@ -10,20 +10,31 @@ import_torchvision()
 from torchvision.models import resnet  # noqa: E402
 
 
-def _start(net: nn.Module) -> nn.Module:
+def start(net: nn.Module) -> nn.Module:
+    """Draw the weights of all convolutions as torchvision's residual networks do."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return net
 
 
-def _stem(width: int) -> nn.Conv2d:
-    return nn.Conv2d(3, width, 3, padding=1, bias=False)
+def stem(width: int, stride: int = 1) -> nn.Conv2d:
+    """Return the first convolution of a network for images of 32x32."""
+    return nn.Conv2d(3, width, 3, stride, padding=1, bias=False)
+
+
+def stages(first: nn.Conv2d, *layers: nn.Module, out: int, classes: int) -> nn.Sequential:
+    """Return a stem, layers that end with `out` channels, and a linear classifier."""
+    head = [first, nn.BatchNorm2d(first.out_channels), nn.ReLU(inplace=True)]
+    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(out, classes)]
+    net = nn.Sequential(*head, *layers, *tail)
+    start(net)
+    return net
 
 
 def staged(
     widths: tuple[int, ...], blocks: tuple[int, ...], classes: int, large: bool = False
-) -> nn.Module:
+) -> nn.Sequential:
     """Return a residual network of basic blocks; a stage that widens halves the image first.
 
     A `large` one has ImageNet's stem, which makes the image four times smaller.
@@ -37,11 +48,10 @@ def staged(
                 short = nn.Sequential(resnet.conv1x1(inside, out, stride), nn.BatchNorm2d(out))
             layers.append(resnet.BasicBlock(inside, out, stride, short))
             inside = out
-    stem = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False) if large else _stem(widths[0])
-    head = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
-    head += [nn.MaxPool2d(3, 2, 1)] if large else []
-    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes)]
-    return _start(nn.Sequential(*head, *layers, *tail))
+    if not large:
+        return stages(stem(widths[0]), *layers, out=inside, classes=classes)
+    first = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
+    return stages(first, nn.MaxPool2d(3, 2, 1), *layers, out=inside, classes=classes)
 
 
 class _PreActivated(nn.Module):
@@ -70,10 +80,10 @@ def wide(depth: int, times: float, classes: int) -> nn.Module:
 
     A widening that is not whole is rounded to whole channels.
     """
-    inside, layers = 16, list[nn.Module]([_stem(16)])
+    inside, layers = 16, list[nn.Module]([stem(16)])
     for stage, out in enumerate(round(width * times) for width in (16, 32, 64)):
         for place in range((depth - 4) // 6):
             layers.append(_PreActivated(inside, out, 2 if stage and place == 0 else 1))
             inside = out
     tail = [nn.BatchNorm2d(inside), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _start(nn.Sequential(*layers, *tail, nn.Linear(inside, classes)))
+    return start(nn.Sequential(*layers, *tail, nn.Linear(inside, classes)))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from rgkit._torchvision import import_torchvision
 from rgkit.data import DataError, root
 from rgkit.models.picture_names import DUCHDC, PSPNet, Segmenter, segmenter
+from rgkit.models.residual import start
 
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
@@ -44,9 +45,7 @@ def _backbone(name: str, width: int) -> nn.Module:
         for stage, count in enumerate(counts):
             made = net._make_layer(block, width * 2**stage, count, stride=2 if stage else 1)
             setattr(net, f"layer{stage + 1}", made)
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        start(net)
     return net  # type: ignore[no-any-return]
 
 
