@@ -1,4 +1,4 @@
-"""What is not measured is not shown as a number: on smoke-test pages, and where a value is missing.
+"""Numbers in prose: written out where a viewer cannot, and taken away where nothing is measured.
 
 A smoke test trains on toy data, to see that every line of a notebook runs. Its figures are stamped;
 here its numbers are taken out of the page that readers see.
@@ -19,6 +19,7 @@ ROLE = re.compile(r"\{(?:doc|cite)\}`([^`]+)`")
 # An interval of nothing, with the words around it: "(95 % interval *not measured* to …)".
 EMPTY = re.compile(rf" \((?:95 % interval )?\*{UNMEASURED}\* to \*{UNMEASURED}\*\)")
 PRINTED = "printed_"  # what a paper prints is no less so where nothing of ours is measured
+NO_NUMBER = ("nan", "inf", "-inf")  # without bounds it says as little as one that is missing
 TABLE = f'<p class="unmeasured">A table of numbers: {UNMEASURED}, a smoke test only.</p>'
 
 
@@ -37,11 +38,17 @@ def glued(notebook: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def _smoke(notebook: dict[str, Any]) -> bool:
+    facts = [o["data"][SOURCE_MIME] for o in _outputs(notebook) if SOURCE_MIME in o.get("data", {})]
+    return any(fact["profile"] == "smoke" for fact in facts)
+
+
 def fill_in(notebook: dict[str, Any]) -> dict[str, Any]:
     """Write the stored numbers into the prose, in place, for viewers that know no MyST.
 
-    The book does it when it is built; this is for JupyterLab and for pages made by nbconvert. Of a
-    cross-reference the words or the name of the page are left, of a citation its key.
+    The book does it when it is built; this is for JupyterLab and for pages made by nbconvert. A
+    number of a smoke test is no result and is not written. Of a cross-reference the words or the
+    name of the page are left, of a citation its key.
 
     >>> cell = {"cell_type": "markdown", "source": "{glue:text}`gap:+.1f`, {doc}`../ld-fig1`"}
     >>> about = {"scrapbook": {"name": "gap", "mime_prefix": "x/"}}
@@ -50,11 +57,11 @@ def fill_in(notebook: dict[str, Any]) -> dict[str, Any]:
     >>> fill_in(page)["cells"][0]["source"]
     '+0.2, *ld-fig1*'
     """
-    values = glued(notebook)
+    values, smoke = glued(notebook), _smoke(notebook)
 
     def number(match: re.Match[str]) -> str:
         value = values.get(match[1], "nan")
-        if value in ("nan", "inf", "-inf"):
+        if value in NO_NUMBER or (smoke and not match[1].startswith(PRINTED)):
             return f"*{UNMEASURED}*"
         return format(ast.literal_eval(value), match[2] or "")
 
@@ -66,6 +73,9 @@ def fill_in(notebook: dict[str, Any]) -> dict[str, Any]:
         if cell["cell_type"] == "markdown":
             said = GLUED.sub(number, "".join(cell["source"]))
             cell["source"] = ROLE.sub(reference, EMPTY.sub("", said))
+        else:  # what is stored has been written; viewers warn of outputs that they cannot show
+            stored = [o for o in cell["outputs"] if "scrapbook" in o.get("metadata", {})]
+            cell["outputs"] = [o for o in cell["outputs"] if o not in stored]
     return notebook
 
 
@@ -83,11 +93,8 @@ def hide_unmeasured(notebook: dict[str, Any]) -> dict[str, Any]:
     >>> hide_unmeasured(page)["cells"][0]["source"]
     'It is *not measured* points.'
     """
-    facts = [o["data"][SOURCE_MIME] for o in _outputs(notebook) if SOURCE_MIME in o.get("data", {})]
-    smoke = any(fact["profile"] == "smoke" for fact in facts)
-    # Text is quoted; a number without bounds says as little as one that is missing.
-    values = glued(notebook)
-    missing = {name for name, value in values.items() if value in ("nan", "inf", "-inf")}
+    values, smoke = glued(notebook), _smoke(notebook)
+    missing = {name for name, value in values.items() if value in NO_NUMBER}
 
     def said(match: re.Match[str]) -> str:
         if smoke and match[1].startswith(PRINTED) and match[1] in values:
