@@ -73,7 +73,7 @@ def fill_in(notebook: dict[str, Any]) -> dict[str, Any]:
         if cell["cell_type"] == "markdown":
             said = GLUED.sub(number, "".join(cell["source"]))
             cell["source"] = ROLE.sub(reference, EMPTY.sub("", said))
-        else:  # what is stored has been written; viewers warn of outputs that they cannot show
+        elif "outputs" in cell:  # what is stored is written now, and viewers cannot show it
             stored = [o for o in cell["outputs"] if "scrapbook" in o.get("metadata", {})]
             cell["outputs"] = [o for o in cell["outputs"] if o not in stored]
     return notebook
