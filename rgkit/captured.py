@@ -85,7 +85,8 @@ class CapturedStep:
         with torch.autocast(
             labels.device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False
         ):
-            logits = self.forward(images)
+            # The last, smaller batch of an epoch is not worth compiling everything once more.
+            logits = (self.forward if size == self.batch else self.net)(images)
         loss = cross_entropy(logits.to(images.dtype), labels)
         weighted = self.u[self.at].squeeze(0) * loss  # the method, as in rgkit.step
         grads = list(torch.autograd.grad(weighted, self.params))
@@ -177,7 +178,8 @@ class CapturedStep:
             mine.copy_(given)
 
 
-@functools.lru_cache(maxsize=8)
+# Room for eight runs at once, each with two sizes of batches or of the training split.
+@functools.lru_cache(maxsize=24)
 def _shared(
     kind: str, model: str, classes: int, batch: int, nesterov: bool, precision: str, place: int,
     images: Augmenter, labels: Tensor,

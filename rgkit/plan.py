@@ -167,7 +167,8 @@ def _run(args: argparse.Namespace, store: Store) -> int:
         f"{len(done.left)} not begun, {len(done.failed)} failed"
     )
     if done.left and not (done.finished or done.stopped or asked):
-        seconds = [s for c in done.left if (s := Estimator(store).seconds(c)) is not None]
+        estimate = Estimator(store)  # it reads every record: once
+        seconds = [s for c in done.left if (s := estimate.seconds(c)) is not None]
         shortest = clock(min(seconds, default=None))
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")
     for config, reason in done.failed.items():
