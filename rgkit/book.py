@@ -39,8 +39,9 @@ def _version(package: str) -> str:
 
 
 def _records(path: Path, parameters: Mapping[str, Any]) -> list[Path]:
-    store = Store()
-    return sorted({store.path(cell.config) for cell in grid(path, parameters)})
+    store, configs = Store(), [cell.config for cell in grid(path, parameters)]
+    first = {store.path(config) for config in configs}
+    return sorted(first.union(*(store.repeats(config) for config in configs)))
 
 
 def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:

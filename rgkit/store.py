@@ -124,6 +124,10 @@ class Store:
         path = self.path(config)
         return self.read(path) if path.is_file() else None
 
+    def repeats(self, config: Config) -> list[Path]:
+        """Return the files of a config's later runs, whose numbers differ from the first one's."""
+        return sorted(self.root.glob(f"repeats/{self.path(config).stem}-*.json"))
+
     def read(self, path: Path) -> Record:
         """Read one record; StoreError names a file that is no record or was changed."""
         try:
