@@ -201,9 +201,9 @@ def _in_streams(waiting: list[Config], work: Work, jobs: int) -> None:
     """Run several configs on one GPU in one process, a stream each, an epoch in turn.
 
     Training one is queued while the others' work is under way, so the GPU is never idle between
-    two epochs. Small kernels of several runs may overlap; on the one GPU where it was timed they
-    did not, with up to eight runs at a time, perhaps because a whole epoch of one is queued before
-    the next one's. On a CPU it is the same, in turn.
+    two epochs, and small kernels of several runs can overlap. (On the one GPU where it was timed
+    they did not, because each epoch ended with a copy that waited for it; that copy is gone, and it
+    has not been timed since.) On a CPU it is the same, in turn.
     """
     import torch
 

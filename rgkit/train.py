@@ -61,6 +61,9 @@ class Training:
         self.metrics = names(task.measured, bool(config.validation), task.own)
         self.padding, self.count = train[0].padding, len(train[1])
         self.per_epoch = math.ceil(self.count / config.batch)
+        # Here, because a copy to a GPU waits for all that its stream was given before.
+        batches = torch.arange(self.count).split(config.batch)
+        self.sizes = torch.tensor([len(batch) for batch in batches], device=where)
         steps = np.arange(self.per_epoch * config.epochs)
         self.lr = config.lr * schedules.schedule(config.schedule).factor(
             steps, steps_per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
@@ -103,10 +106,9 @@ class Training:
                 self.count, config.seed, self.epoch, config.augment, self.padding, self.where
             )
             losses, correct = self.step.epoch(plan, self.lr[now], self.u[now])
-            sizes = torch.tensor([len(p) for p in plan[0].split(config.batch)], device=self.where)
             autocast = config.precision == "bfloat16"
             more = self.options if self.epoch + 1 == config.epochs else {}
-            totals = [epoch_totals(losses, correct, sizes), weight_norm(self.step.net)[None]]
+            totals = [epoch_totals(losses, correct, self.sizes), weight_norm(self.step.net)[None]]
             for images, labels in self.measured:
                 found = self.task.evaluate(self.step.net, images, labels, autocast, **more)
                 totals.append(torch.stack(found))
