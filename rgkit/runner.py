@@ -202,8 +202,8 @@ def _in_streams(waiting: list[Config], work: Work, jobs: int) -> None:
 
     Training one is queued while the others' work is under way, so the GPU is never idle between
     two epochs, and small kernels of several runs can overlap. (On the one GPU where it was timed
-    they did not, because each epoch ended with a copy that waited for it; that copy is gone, and it
-    has not been timed since.) On a CPU it is the same, in turn.
+    they did not, probably because each epoch ended with a copy that waited for it; that copy is
+    gone, and it has not been timed since.) On a CPU it is the same, in turn.
     """
     import torch
 

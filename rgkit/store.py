@@ -146,7 +146,8 @@ class Store:
     def put(self, record: Record) -> Path:
         """Write a record; the first one wins, and another with other numbers is kept beside it.
 
-        Two machines may round differently: the later record goes to ``repeats/`` and is not read.
+        Two machines may round differently: the later record goes to ``repeats/`` and counts
+        nowhere; `repeats` finds it.
         """
         path = self.path(record.config)
         body = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in record.as_dict().items()]
