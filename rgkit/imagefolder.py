@@ -13,6 +13,7 @@ from rgkit.setting import Trained, require
 
 # Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
 SIZES = {"imagenet": (1_281_167, 50_000), "scenes": (2_000, 500)}
+CLASSES = {"imagenet": 1_000, "scenes": 10}
 KINDS = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
 
@@ -74,6 +75,15 @@ class ImageFolder(Trained):
     schedule: str = f"step(0.1, {EVERY_15_OF_120})"
     size: int = 224
     processes: int = 1
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess, in percent.
+
+        >>> ImageFolder().chance, ImageFolder(data="scenes").chance
+        (0.1, 10.0)
+        """
+        return 100 / CLASSES[self.data]
 
     def __post_init__(self) -> None:
         super().__post_init__()
