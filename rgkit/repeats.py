@@ -20,7 +20,8 @@ from rgkit.looks import canvas, looks
 from rgkit.plots import _arms, _stamp, nothing_yet
 from rgkit.store import Store
 
-COLUMNS = ["arm", "seed", "momentum", "weight_decay", "schedule", "rate", "first", "again", "apart"]
+COLUMNS = ["arm", "seed", "momentum", "weight_decay", "schedule"]
+COLUMNS += ["key", "rate", "first", "again", "apart"]
 
 
 def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
@@ -33,8 +34,8 @@ def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame: the labels of the run; ``rate``, "decayed" or "never decayed"; ``first`` and
-    ``again``, what both ended at; ``apart``, the second minus the first
+    DataFrame: the labels of the run and its ``key``; ``rate``, "decayed" or "never decayed";
+    ``first`` and ``again``, what both ended at; ``apart``, the second minus the first
 
     Examples
     --------
@@ -59,7 +60,7 @@ def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
             rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
             labels = {name: getattr(config, name) for name in COLUMNS[1:5]}
             found = {"rate": rate, "first": first, "again": again, "apart": again - first}
-            rows.append({"arm": arms[config]} | labels | found)
+            rows.append({"arm": arms[config], "key": record.key} | labels | found)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
