@@ -12,8 +12,12 @@ from rgkit.data import FINGERPRINTS, root
 from rgkit.setting import Trained, require
 
 # Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
-SIZES = {"imagenet": (1_281_167, 50_000), "scenes": (2_000, 500)}
-CLASSES = {"imagenet": 1_000, "scenes": 10}
+SIZES = {
+    "imagenet": (1_281_167, 50_000), "cifar10-5000": (5_000, 1_000), "scenes": (2_000, 500),
+}  # fmt: skip
+CLASSES = {"imagenet": 1_000, "cifar10-5000": 10, "scenes": 10}
+# What stands in for ImageNet, by the data set whose first images are written as ImageNet is.
+STAND_INS = {"cifar10-5000": "cifar10", "scenes": "scenes"}
 KINDS = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
 
@@ -26,8 +30,8 @@ def fingerprint(name: str) -> str:
     >>> fingerprint("scenes") == FINGERPRINTS["scenes"]
     True
     """
-    if name == "scenes":
-        return FINGERPRINTS["scenes"]
+    if name in STAND_INS:
+        return FINGERPRINTS[STAND_INS[name]]
     there = all((root() / name / split).is_dir() for split in ("train", "val"))
     return _counted(root() / name) if there else "absent"
 

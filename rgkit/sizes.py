@@ -78,7 +78,8 @@ PICTURES = Sizes(
     lambda: layouts.available("camvid"),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
 )  # fmt: skip
-# ImageNet may not be passed on and takes days: a laptop sees the recipe at work on a stand-in.
+# ImageNet may not be passed on and takes days: a laptop sees the recipe at work on a stand-in, a
+# part of CIFAR-10 that is written to the disk as ImageNet is.
 FOLDERS = Sizes(
     ImageFolder(),
     {
@@ -87,15 +88,15 @@ FOLDERS = Sizes(
             "batch": 16,
         },
         "quick": {
-            "data": "scenes", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
+            "data": "cifar10-5000", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
         },
         "short": {"epochs": 24},
         "paper": {},
     },
-    {},
+    {"data": "scenes"},
     {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
-    lambda: True,
-    "",
+    lambda: data.available("cifar10"),
+    "embedded scenes, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 # At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
 # judgements that each see a third of its width, as those of RG's code do at 256.

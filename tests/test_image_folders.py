@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import Classification, ConfigError, ImageFolder, from_dict
-from rgkit.data import DataError
+from rgkit.data import FINGERPRINTS, DataError, Dataset
 from rgkit.data.folders import Folder
 from rgkit.grid import arm_of
 from rgkit.models.classification import build
@@ -46,6 +48,27 @@ def test_an_image_is_cut_by_draws_of_its_own_and_tested_whole():
     assert len({label for _, label in train_.rows}) > 5  # not the first folder alone
 
 
+def test_a_part_of_cifar10_is_written_as_its_images_are_and_as_imagenet_is(tmp_path, monkeypatch):
+    draws = np.random.default_rng(1)
+    images = draws.integers(0, 256, (9, 3, 32, 32), np.uint8)
+    labels = np.arange(9, dtype=np.int64) % 3
+    half = (0.5, 0.5, 0.5)
+    whole = Dataset("cifar10", images, labels, images[::-1], labels[::-1], half, half, 4, 3)
+    monkeypatch.setattr("rgkit.data.folders.load", {"cifar10": whole}.__getitem__)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setitem(ImageFolder().sizes(), "cifar10-5000", (7, 3))
+    monkeypatch.setitem(FINGERPRINTS, "cifar10", "drawn")
+    for split, first in (("train", images[:7]), ("val", images[::-1][:3])):
+        folder = Folder("cifar10-5000", split, 28)
+        assert (len(folder), folder.classes) == (len(first), ["class0", "class1", "class2"])
+        for path, label in folder.rows:
+            read = np.asarray(Image.open(path)).transpose(2, 0, 1)
+            number = int(Path(path).stem)
+            np.testing.assert_array_equal(read, first[number])
+            assert label == (number if split == "train" else 8 - number) % 3
+    assert ImageFolder(data="cifar10-5000").fingerprint() == "drawn"
+
+
 def test_a_folder_that_is_not_what_its_name_says_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
     with pytest.raises(
@@ -53,8 +76,6 @@ def test_a_folder_that_is_not_what_its_name_says_is_named(tmp_path, monkeypatch)
     ):
         Folder("imagenet", "train", 16)
     assert ImageFolder().fingerprint() == "absent"
-    from PIL import Image
-
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             (tmp_path / "imagenet" / split / name).mkdir(parents=True)

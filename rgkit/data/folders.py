@@ -1,4 +1,4 @@
-"""Folders of images, a folder a class: ImageNet where a user has it, and a stand-in made of scenes.
+"""Folders of images, a folder a class: ImageNet where a user has it, and stand-ins for it.
 
 Every image is cropped and mirrored by draws that belong to its seed, epoch and number, so neither
 the number of processes nor that of the loader's workers changes what a network sees.
@@ -11,15 +11,16 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rgkit._torchvision import import_torchvision
-from rgkit.data import FINGERPRINTS, DataError, root
+from rgkit.data import FINGERPRINTS, DataError, load, root
 from rgkit.data.layouts import IMAGENET
-from rgkit.imagefolder import KINDS, SIZES
+from rgkit.imagefolder import KINDS, SIZES, STAND_INS
 
 import_torchvision()
 from torchvision.datasets.folder import find_classes, make_dataset, pil_loader  # noqa: E402
@@ -29,23 +30,37 @@ CPU = torch.device("cpu")
 MARGIN = 8 / 7  # a test image is scaled to this times what is cut out of its middle
 
 
+def _pictures(name: str, split: str, size: int) -> tuple[Any, Any, tuple[str, ...]]:
+    """Return images [n, 3, height, width] and labels of a stand-in, and its classes by name."""
+    first = SIZES[name][0 if split == "train" else 1]
+    if name == "scenes":
+        from rgkit.data.scenes import CLASSES, scenes
+
+        made = scenes(first, round(size * MARGIN), split="train" if split == "train" else "test")
+        return made.images, made.labels, CLASSES
+    found = load(STAND_INS[name])
+    train, test = (found.train_images, found.train_labels), (found.test_images, found.test_labels)
+    images, labels = train if split == "train" else test
+    return images[:first], labels[:first], tuple(f"class{k}" for k in range(found.classes))
+
+
 @functools.cache
-def _made(size: int) -> Path:
-    """Write the stand-in, once for all processes, and return its folder."""
+def _made(name: str, size: int) -> Path:
+    """Write a stand-in, once for all processes, and return its folder."""
     from PIL import Image
 
-    from rgkit.data.scenes import CLASSES, scenes
-
-    side = round(size * MARGIN)
-    name = f"rgkit-{os.getuid()}-{FINGERPRINTS['scenes']}-{side}-{SIZES['scenes'][0]}"
-    folder = Path(tempfile.gettempdir(), name)
+    source, (train, _) = STAND_INS[name], SIZES[name]
+    side = f"-{round(size * MARGIN)}" if source == "scenes" else ""
+    folder = Path(
+        tempfile.gettempdir(), f"rgkit-{os.getuid()}-{FINGERPRINTS[source]}{side}-{train}"
+    )
     if folder.is_dir():
         return folder
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        for split, count in zip(("train", "val"), SIZES["scenes"], strict=True):
-            found = scenes(count, side, split="train" if split == "train" else "test")
-            for number, (image, label) in enumerate(zip(found.images, found.labels, strict=True)):
-                place = Path(scratch, "made", split, CLASSES[label])
+        for split in ("train", "val"):
+            images, labels, classes = _pictures(name, split, size)
+            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+                place = Path(scratch, "made", split, classes[label])
                 place.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image.transpose(1, 2, 0)).save(place / f"{number:05}.png")
         try:
@@ -94,7 +109,7 @@ class Folder(torch.utils.data.Dataset[tuple[Tensor, int]]):
         where: torch.device = CPU,
     ) -> None:
         self.where = where
-        folder = (_made(size) if name == "scenes" else root() / name) / split
+        folder = (_made(name, size) if name in STAND_INS else root() / name) / split
         try:
             self.classes, numbers = find_classes(str(folder))
             found = make_dataset(str(folder), numbers, extensions=KINDS)
