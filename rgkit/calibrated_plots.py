@@ -120,7 +120,11 @@ def _errors(ax: Axes, own: pd.DataFrame, costs: pd.DataFrame) -> None:
         if arm == "plain" or "wider" in arm:
             line[x] = float(error.mean())
     ax.plot(sorted(line), [line[x] for x in sorted(line)], color="#4c4c4c", lw=1, zorder=0)
-    log_ticks(ax, {round(m / 1e6, 1) for m in costs["macs"]})
+    ticks: list[float] = []
+    for million in sorted({round(m / 1e6, 1) for m in costs["macs"]}):
+        if not ticks or million > 1.1 * ticks[-1]:  # numbers that stand closer cover each other
+            ticks.append(million)
+    log_ticks(ax, ticks)
     ax.set(xlabel="million multiply-accumulates an image", ylabel="test error, %")
     ax.legend(fontsize=8)
 

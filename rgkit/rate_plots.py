@@ -44,7 +44,7 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
     table = table.dropna(subset=[value])
     if table.empty:
         return _stamp(nothing_yet(), tuning)
-    figure, parts = _panels(table, panels, None, height=3.0)
+    figure, parts = _panels(table, panels, None, height=3.4)
     for ax, frame in parts:
         for arm, look in looks(_arms(frame)).items():
             mine = frame[frame["arm"] == arm]
@@ -64,7 +64,12 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
     what = measured(tuning)[1]
     what = f"validation {what.removeprefix('test ')}" if value == "score" else what
     _label_edges(parts, "learning rate at the start", what)
-    parts[-1][0].legend(fontsize=8)
+    labels = {
+        label: line
+        for ax, _ in parts
+        for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(labels.values(), labels, loc="outside lower center", ncols=4, fontsize=8)
     return _stamp(figure, tuning)
 
 
