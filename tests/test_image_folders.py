@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import Classification, ConfigError, ImageFolder, from_dict
-from rgkit.data import FINGERPRINTS, DataError, Dataset
+from rgkit.data import FINGERPRINTS, DataError, Dataset, folders
 from rgkit.data.folders import Folder
 from rgkit.grid import arm_of
 from rgkit.models.classification import build
@@ -56,6 +56,8 @@ def test_a_part_of_cifar10_is_written_as_its_images_are_and_as_imagenet_is(tmp_p
     whole = Dataset("cifar10", images, labels, images[::-1], labels[::-1], half, half, 4, 3)
     monkeypatch.setattr("rgkit.data.folders.load", {"cifar10": whole}.__getitem__)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uncached = folders._made.__wrapped__  # what is drawn here must not be found by other tests
+    monkeypatch.setattr(folders, "_made", uncached)
     monkeypatch.setitem(ImageFolder().sizes(), "cifar10-5000", (7, 3))
     monkeypatch.setitem(FINGERPRINTS, "cifar10", "drawn")
     for split, first in (("train", images[:7]), ("val", images[::-1][:3])):
