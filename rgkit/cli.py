@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_notebook(args: argparse.Namespace) -> int:
     from rgkit.book import execute, page_of
-    from rgkit.notebook import check_parameters, parameters
+    from rgkit.notebook import check_parameters, named, parameters
     from rgkit.unmeasured import fill_in
 
-    path = Path(args.notebook)
+    path = named(args.notebook)
     if args.help_notebook:
         for p in parameters(path).values():
             print(f"{p.name}: {p.kind} = {p.default!r}  {p.help}")
@@ -128,9 +128,9 @@ def data(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Check that notebooks keep the grammar and are committed without outputs."""
-    from rgkit.notebook import find, problems
+    from rgkit.notebook import find, named, problems
 
-    paths = [Path(p) for p in args.notebooks] or find()
+    paths = [named(p) for p in args.notebooks] or find()
     found = [line for path in paths for line in problems(path)]
     print("\n".join(found) or f"{len(paths)} notebooks keep the grammar")
     return 1 if found else 0
@@ -189,7 +189,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", default="", metavar="PATTERN", help="notebooks with this in the name")
     p.add_argument("--json", action="store_true", help="for programs")
     p = verb("run", run)
-    p.add_argument("notebook", nargs="?", help="a notebook, executed with papermill")
+    p.add_argument("notebook", nargs="?", help="its name or path; executed with papermill")
     p.add_argument("-p", "--parameter", action="append", default=[], metavar="name=value")
     p.add_argument("-o", "--output", help="the executed copy (default: _build/runs/)")
     p.add_argument("--help-notebook", action="store_true", help="list the notebook's parameters")

@@ -33,6 +33,17 @@ def find() -> list[Path]:
     return [path for path in every if ".ipynb_checkpoints" not in path.parts]
 
 
+def named(text: str) -> Path:
+    """Return the notebook at a path or, where nothing is, the one of that name in the checkout.
+
+    >>> named("discarded-scheduler").relative_to(ROOT).as_posix()
+    'notebooks/critique/discarded-scheduler.ipynb'
+    """
+    path = Path(text)
+    known = [] if path.exists() else [other for other in find() if other.stem == text]
+    return known[0] if known else path
+
+
 class UsageError(ValueError):
     """A wrong name, type or value given by the user; the command line exits with status 2."""
 

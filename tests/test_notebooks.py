@@ -167,11 +167,19 @@ def test_other_parameters_reach_every_run_of_a_figure(path):
         assert path.stem in ("rg-fig4-left", "rg-table1")  # each has momenta in its settings
 
 
+def test_a_notebook_is_found_by_name_from_anywhere(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "rg-fig6-left", "--help-notebook"]) == 0
+    assert "seeds: int" in capsys.readouterr().out
+
+
 def test_wrong_use_exits_with_2(capsys, tmp_path):
     for verb in ("run", "check"):
         assert main([verb, str(tmp_path / "rg-fig6-lef.ipynb")]) == 2
         said = capsys.readouterr().err
         assert "there is no such notebook; did you mean 'rg-fig6-left'?" in said
+    assert main(["run", "rg-fig6-lef"]) == 2
+    assert "did you mean 'rg-fig6-left'?" in capsys.readouterr().err
     assert main(["run"]) == 2
     assert main(["plan", "--only", "nothing-like-it"]) == 2
     assert main(["data", "get", "cifar11"]) == 2
