@@ -157,9 +157,10 @@ FIRST_SEEDS = 3  # the fewest that make an interval worth showing
 def in_order(grids: Iterable[Grid]) -> list[Config]:
     """Return the configs of several grids as the plan takes them.
 
-    The first three seeds of every grid come before the further ones of any. Then by declared
-    priority; then seed by seed, and within a seed block by block, where a block is all arms of a
-    cell: whatever is finished when the time is up can be compared.
+    The first three seeds of every setting come before the further ones of any; a search with one
+    seed of its own, such as 100, is among the first. Then by declared priority; then seed by seed,
+    and within a seed block by block, where a block is all arms of a cell: whatever is finished
+    when the time is up can be compared.
 
     >>> from rgkit.config import Classification
     >>> base, axes = Classification(), {"arm": ["plain", "RG"], "lr": [0.1, 0.2], "seed": [0, 1]}
@@ -170,12 +171,16 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     keyed = []
     for number, grid in enumerate(grids):
         blocks: dict[Any, int] = {}
-        seeds = sorted({cell.labels.get("seed", 0) for cell in grid})
-        for cell in grid:
+        alike = [str(c.config.replace(seed=0) if "seed" in c.labels else c.config) for c in grid]
+        seeds: dict[str, set[int]] = {}
+        for cell, setting in zip(grid, alike, strict=True):
+            seeds.setdefault(setting, set()).add(cell.labels.get("seed", 0))
+        for cell, setting in zip(grid, alike, strict=True):
             others = tuple((k, str(v)) for k, v in cell.labels.items() if k != "arm")
             block = blocks.setdefault(others, len(blocks))
             seed = cell.labels.get("seed", 0)
-            place = (seeds.index(seed) // FIRST_SEEDS, cell.priority, seed, number, block)
+            rank = sum(other < seed for other in seeds[setting])
+            place = (rank // FIRST_SEEDS, cell.priority, seed, number, block)
             keyed.append((place, cell.config))
     return [config for _, config in sorted(keyed, key=lambda pair: pair[0])]
 

@@ -124,3 +124,5 @@ def test_the_plan_takes_three_seeds_of_everything_before_more_of_anything():
     assert order[6:12] == [(0.2, seed) for seed in (0, 0, 1, 1, 2, 2)]
     assert order[12] == (0.4, 100)  # its first seed, whatever its number
     assert order[13:] == [(lr, seed) for lr in (0.1, 0.2) for seed in (3, 3, 4, 4)]
+    order = [(c.lr, c.seed) for c in in_order([urgent + tuning])]  # one grid, as a notebook joins
+    assert order[6:] == [(0.4, 100), *((0.1, seed) for seed in (3, 3, 4, 4))]
