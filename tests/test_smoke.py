@@ -83,6 +83,15 @@ def test_every_run_of_a_figure_is_trained_and_its_prose_has_every_number(smoked)
     assert seen >= 19
 
 
+def test_no_number_takes_the_name_of_another(smoked):
+    """The later would stand in the earlier's sentence, and nobody would be told."""
+    for page, notebook in smoked[1].items():
+        outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
+        about = [o["metadata"].get("scrapbook") for o in outputs if "metadata" in o]
+        names = [stored["name"] for stored in about if stored]
+        assert len(set(names)) == len(names), (page, names)
+
+
 def test_readers_see_no_number_of_a_smoke_test(smoked):
     """Neither in prose nor in a table; the figures are stamped."""
     for page, notebook in smoked[1].items():
