@@ -59,8 +59,8 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
             where = best[(best["arm"] == arm) & (best[panels] == mine[panels].iloc[0])]
             if len(where):
                 ax.plot(where["lr"], where["validation"], "o", ms=13, mfc="none", mec=look["color"])
-        log_ticks(ax, frame["lr"].unique())
-        ax.set_xlim(frame["lr"].min() / 1.4, frame["lr"].max() * 1.4)
+        log_ticks(ax, table["lr"].unique())  # the panels share their axis, not their rates
+        ax.set_xlim(table["lr"].min() / 1.4, table["lr"].max() * 1.4)
     what = measured(tuning)[1]
     what = f"validation {what.removeprefix('test ')}" if value == "score" else what
     _label_edges(parts, "learning rate at the start", what)

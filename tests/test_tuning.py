@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -198,6 +200,18 @@ def test_the_sensitivity_has_a_ring_at_each_choice_and_plain_at_half(store):
         (plain,) = [line for line in ax.lines if line.get_label() == "plain"]
         np.testing.assert_allclose(dotted.get_xdata(), 2 * np.asarray(plain.get_xdata()))
         np.testing.assert_allclose(dotted.get_ydata(), plain.get_ydata())
+
+
+def test_the_sensitivity_shows_every_rate_where_panels_have_rates_of_their_own(store):
+    """They share one axis; the last panel's limits used to cut the others off."""
+    rates = {"constant": (0.1, 0.2), "poly": (0.2, 0.4)}
+    cells = tuple(c for c in TUNING if c.labels["lr"] in rates[c.labels["schedule"]])
+    figure = rate_plots.sensitivity(
+        collect(dataclasses.replace(TUNING, cells=cells), store), panels="schedule"
+    )
+    for ax, own in zip(figure.axes, rates.values(), strict=True):
+        assert ax.get_xlim()[0] < min(own) < max(own) < ax.get_xlim()[1]
+        assert ax.get_xticks().tolist() == [0.1, 0.2, 0.4]
 
 
 def test_the_sensitivity_of_the_final_accuracy_shows_every_seed_and_no_choice(store):
