@@ -27,7 +27,7 @@ def test_every_rgkit_command_in_the_prose_parses():
         args = parser().parse_args(shlex.split(words))
         if getattr(args, "notebook", None):
             given = dict(pair.split("=", 1) for pair in args.parameter)
-            notebook.check_parameters(ROOT / args.notebook, given)
+            notebook.check_parameters(notebook.named(args.notebook), given)
 
 
 def test_make_verbs_of_the_readme_exist():
