@@ -10,7 +10,7 @@ from typing import Any
 _HOMES = {
     "describe": "banner",
     "change": "bend bends gains",
-    "compare": "against crossing epochs_to overall paired",
+    "compare": "against crossing epochs_to overall paired unpaired",
     "config": "Classification Detection ImageFolder Segmentation StepTiming Translation",
     "depth": "gradient_norms",
     "effective": "effective_rates expected foretold",

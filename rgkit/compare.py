@@ -100,6 +100,45 @@ def _pooled(cells: Mapping[str, Difference], gaps: pd.Series) -> Difference:
     return max(pooled, across, key=lambda d: d.interval()[1])
 
 
+def unpaired(
+    runs: pd.DataFrame, a: str, b: str, *, by: Sequence[str] = (), value: str = "final"
+) -> Difference:
+    """Compare two arms by their means, with the spread between seeds taken from all arms together.
+
+    For runs that a seed does not hold together, and too few of them to estimate a spread from the
+    pairs: one variance for all arms and cells, as in a one-way analysis of variance.
+
+    Parameters
+    ----------
+    runs, a, b, by, value : see `paired`; cells count the same, those without one arm not at all
+
+    Returns
+    -------
+    Difference, a - b; its degrees of freedom are those of the spread, its pairs the fewest runs of
+    an arm in a cell
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"arm": ["x"] * 2 + ["y"] * 2 + ["z"] * 2, "seed": [0, 1] * 3,
+    ...                      "final": [90.0, 91, 88, 90, 85, 85]})
+    >>> found = unpaired(runs, "x", "y")
+    >>> found.mean, found.df, round(found.standard_error, 3)
+    (1.5, 3.0, 0.913)
+    """
+    known = runs.dropna(subset=[value]).assign(all="all")  # one cell without `by`
+    groups = known.groupby([*by, "all", "arm"])[value]
+    free = groups.count() - 1
+    df = float(free.sum())
+    variance = float((groups.var() * free).sum()) / df if df else math.inf
+    means, counts = (n.unstack("arm").reindex(columns=[a, b]) for n in (groups.mean(), free + 1))  # noqa: PD010
+    counts = counts.dropna()
+    if counts.empty:
+        return Difference(math.nan, math.nan, 0.0, 0)
+    means = means.loc[counts.index]
+    error = math.sqrt(variance * float((1 / counts).sum().sum())) / len(counts)
+    return Difference(float((means[a] - means[b]).mean()), error, df, int(counts.min().min()))
+
+
 def against(
     runs: pd.DataFrame,
     arm: str,

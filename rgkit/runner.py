@@ -201,9 +201,11 @@ def _in_streams(waiting: list[Config], work: Work, jobs: int) -> None:
     """Run several configs on one GPU in one process, a stream each, an epoch in turn.
 
     Training one is queued while the others' work is under way, so the GPU is never idle between
-    two epochs, and small kernels of several runs can overlap. (On the one GPU where it was timed
-    they did not, probably because each epoch ended with a copy that waited for it; that copy is
-    gone, and it has not been timed since.) On a CPU it is the same, in turn.
+    two epochs, and small kernels of several runs could overlap. (On the one GPU where it was timed
+    they do not: four or eight runs of a small network take as long, each, as one alone. The host
+    is held for the whole epoch while it queues it, it seems because a stream takes only so many
+    launches before it makes the host wait. Four processes were no faster than one either.) On a
+    CPU it is the same, in turn.
     """
     import torch
 

@@ -36,6 +36,21 @@ class Difference:
     df: float
     pairs: int
 
+    def __sub__(self, other: Difference) -> Difference:
+        """Return a difference of differences, of runs that share nothing (Welch, Satterthwaite).
+
+        >>> excess = difference([1.0, 2.0, 3.0]) - difference([0.0, 0.5, 1.0])
+        >>> excess.mean, round(excess.standard_error, 3), round(excess.df, 2)
+        (1.5, 0.645, 2.94)
+        """
+        errors = np.array([self.standard_error, other.standard_error])
+        error, mean = math.hypot(*errors), self.mean - other.mean
+        pairs = min(self.pairs, other.pairs)
+        if not 0 < error < math.inf:
+            return Difference(mean, error, min(self.df, other.df), pairs)
+        df = error**4 / float((errors**4 / [self.df, other.df]).sum())
+        return Difference(mean, error, df, pairs)
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the two-sided confidence interval; infinite where one pair allows none.
 

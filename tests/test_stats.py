@@ -297,3 +297,54 @@ def test_the_luck_of_a_seed_in_every_cell_is_not_averaged_away():
     found = compare.paired(apart, "RG", "plain", by=["lr"]).loc["all"]
     cells = stats.pool([stats.difference(row + 1) for row in noise])
     assert (found["low"], found["high"]) == pytest.approx(cells.interval())
+
+
+def test_two_arms_alone_are_compared_as_the_pooled_t_test_compares_them():
+    a, b = [90.0, 91.5, 90.2], [88.0, 89.9, 87.5]
+    runs = pd.DataFrame({"arm": ["x"] * 3 + ["y"] * 3, "seed": [0, 1, 2] * 2, "final": a + b})
+    ours = compare.unpaired(runs, "x", "y")
+    reference = scipy_stats.ttest_ind(a, b).confidence_interval(0.95)
+    np.testing.assert_allclose(ours.interval(), reference, rtol=1e-12)
+    assert (ours.pairs, ours.df) == (3, 4)
+
+
+def test_an_unpaired_interval_covers_what_is_true_19_times_out_of_20():
+    draws, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        cells = [
+            {"momentum": m, "arm": arm, "seed": seed, "final": up + 3 * m + draws.normal()}
+            for m in (0.5, 0.9)
+            for arm, up in {"x": 1.0, "y": 0.0, "z": -2.0}.items()
+            for seed in range(2)
+        ]
+        found = compare.unpaired(pd.DataFrame(cells), "x", "y", by=["momentum"])
+        low, high = found.interval()
+        hits += low <= 1 <= high
+        assert (found.df, found.pairs) == (6, 2)
+    assert 0.92 < hits / 400 < 0.98
+
+
+def test_a_cell_without_one_of_the_two_arms_counts_for_the_spread_alone():
+    runs = pd.DataFrame(
+        {"momentum": [0.5] * 4 + [0.9] * 2, "arm": list("xxyyxx"), "seed": [0, 1] * 3}
+    )
+    runs["final"] = [90.0, 91, 88, 89, 70, 71]
+    found = compare.unpaired(runs, "x", "y", by=["momentum"])
+    assert (found.mean, found.df, found.pairs) == (2, 3, 2)
+    runs.loc[runs["arm"] == "y", "final"] = math.nan
+    assert math.isnan(compare.unpaired(runs, "x", "y", by=["momentum"]).mean)
+
+
+def test_one_run_an_arm_has_a_difference_and_no_interval():
+    runs = pd.DataFrame({"arm": ["x", "y"], "seed": 0, "final": [90.0, 88.0]})
+    found = compare.unpaired(runs, "x", "y")
+    assert (found.mean, *found.interval()) == (2, -math.inf, math.inf)
+
+
+def test_a_difference_of_differences_is_welchs_test():
+    a, b = np.array([1.0, 2.0, 4.0, 3.5]), np.array([0.5, 0.1, 0.9])
+    ours = stats.difference(a) - stats.difference(b)
+    reference = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    np.testing.assert_allclose(ours.interval(), reference, rtol=1e-12)
+    alone = stats.difference(a) - stats.difference([1.0])
+    assert (alone.mean, *alone.interval()) == (1.625, -math.inf, math.inf)
