@@ -41,7 +41,8 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
         record = store.get(cell.config)
         row: dict[str, Any] = dict(cell.labels)
         if record is None:
-            rows.append(row | {"status": "missing", "final": np.nan, "best": np.nan})
+            nothing = dict.fromkeys(["key", "final", "best"], np.nan)
+            rows.append(row | {"status": "missing"} | nothing)
             continue
         records.append(record)
         row |= {"key": record.key, "status": record.status, "seconds": record.source["seconds"]}

@@ -106,6 +106,8 @@ def accuracy_curves(results: Results, panels: str | list[str], rows: str | None 
 
     Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
     """
+    if results.epochs.empty:
+        return _stamp(nothing_yet(), results)
     figure, parts = _panels(results.epochs, panels, rows, height=3.0)
     value, words = measured(results)
     for ax, frame in parts:

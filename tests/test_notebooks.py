@@ -221,6 +221,21 @@ def test_a_failing_notebook_exits_with_1_and_names_the_cell(tmp_path, capfd):
     assert "ZeroDivisionError" in (tmp_path / "out.ipynb").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("discarded-scheduler", ["profile=smoke", "momenta=[0.9]"]),  # the front page's command
+        ("discarded-scheduler", ["lr=0.3"]),
+        ("published-network", ["lr=0.3"]),
+    ],
+)
+def test_a_page_runs_where_its_parameters_meet_or_where_nothing_of_them_is_recorded(
+    tmp_path, name, given
+):
+    options = [part for one in [*given, "seeds=2"] for part in ("-p", one)]
+    assert main(["run", name, *options, "-o", str(tmp_path / "out.ipynb")]) == 0
+
+
 def test_parameters_reach_the_notebook_and_its_provenance(tmp_path):
     path = write(
         tmp_path / "n.ipynb", PARAMETERS, GRID, ("", "print(count + 1)\nrgkit.provenance(grid)")

@@ -230,6 +230,9 @@ def test_figures_of_what_is_not_measured_say_so(tmp_path, store):
     empty = against(nothing.runs, "RG", ["plain"], split="schedule")
     said = plots.differences(empty, nothing, delta=0.3).axes[0].texts
     assert [text.get_text() for text in said] == ["not measured yet"]
+    said = plots.accuracy_curves(nothing, panels="schedule").axes[0].texts
+    assert [text.get_text() for text in said] == ["not measured yet"]
+    assert nothing.runs["key"].isna().all()  # a page may ask for the key of a run that is missing
     own = collect(at_best(nothing, range(2)), Store(tmp_path / "empty"))
     last = rate_plots.answer(collect(TUNING, store), own).axes[-1]
     assert [text.get_text() for text in last.texts] == ["not measured yet"]
