@@ -18,6 +18,21 @@ from rgkit.verdicts import UNMEASURED
 COLUMNS = ["difference", "low", "high", "detectable", "pairs", "p_equivalent", "verdict"]
 
 
+def _comparable(runs: pd.DataFrame, a: str, b: str, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Return the finished runs of two arms, or say why they cannot be compared."""
+    if a == b:
+        raise ValueError(f"arm {a!r} given twice; a difference needs two")
+    known = sorted(runs["arm"].unique())
+    for arm in (a, b):
+        if arm not in known:
+            raise ValueError(f"arm {arm!r} is not in the results; there are: {', '.join(known)}")
+    table = runs[runs["arm"].isin([a, b])].dropna(subset=[value])
+    if table.duplicated([*by, "seed", "arm"]).any():
+        axes = [*by, "seed"]
+        raise ValueError(f"several runs share {axes}; name the axes that tell them apart in `by`")
+    return table
+
+
 def paired(
     runs: pd.DataFrame,
     a: str,
@@ -51,16 +66,8 @@ def paired(
     >>> print(paired(runs, "x", "y")["difference"].round(3).to_dict())
     {'all': 0.833}
     """
-    if a == b:
-        raise ValueError(f"arm {a!r} given twice; a difference needs two")
-    known = sorted(runs["arm"].unique())
-    for arm in (a, b):
-        if arm not in known:
-            raise ValueError(f"arm {arm!r} is not in the results; there are: {', '.join(known)}")
-    table = runs[runs["arm"].isin([a, b])].dropna(subset=[value])
+    table = _comparable(runs, a, b, by, value)
     index = [*by, "seed"]
-    if table.duplicated([*index, "arm"]).any():
-        raise ValueError(f"several runs share {index}; name the axes that tell them apart in `by`")
     wide = table.pivot(index=index, columns="arm", values=value)  # noqa: PD010  it refuses duplicates
     wide = wide.reindex(columns=[a, b])  # an arm of which every run is missing has no column
     gaps = (wide[a] - wide[b]).dropna()
@@ -125,6 +132,7 @@ def unpaired(
     >>> found.mean, found.df, round(found.standard_error, 3)
     (1.5, 3.0, 0.913)
     """
+    _comparable(runs, a, b, by, value)
     known = runs.dropna(subset=[value]).assign(all="all")  # one cell without `by`
     groups = known.groupby([*by, "all", "arm"])[value]
     free = groups.count() - 1

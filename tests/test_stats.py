@@ -348,3 +348,12 @@ def test_a_difference_of_differences_is_welchs_test():
     np.testing.assert_allclose(ours.interval(), reference, rtol=1e-12)
     alone = stats.difference(a) - stats.difference([1.0])
     assert (alone.mean, *alone.interval()) == (1.625, -math.inf, math.inf)
+
+
+def test_an_unpaired_comparison_refuses_what_a_paired_one_refuses():
+    runs = pd.DataFrame({"lr": [0.1, 0.2] * 2, "arm": list("xxyy"), "seed": 0, "final": 90.0})
+    with pytest.raises(ValueError, match="several runs share"):
+        compare.unpaired(runs, "x", "y")
+    with pytest.raises(ValueError, match="there are: x, y"):
+        compare.unpaired(runs, "x", "z", by=["lr"])
+    assert compare.unpaired(runs, "x", "y", by=["lr"]).df == 0
