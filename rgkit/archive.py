@@ -104,11 +104,13 @@ def merge(archive: Path, store: Store) -> Merged:
             merged.refused.append(f"{where}: {error}")
             continue
         path = store.path(record.config)
-        there = path.is_file()
-        if store.put(record) != path:
-            merged.repeats += 1
-        elif there:
+        before = [path] if path.is_file() else []
+        before += store.repeats(record.config)
+        now = store.put(record)
+        if now in before:
             merged.known += 1
+        elif now != path:
+            merged.repeats += 1
         else:
             merged.added += 1
     return merged

@@ -146,8 +146,8 @@ class Store:
     def put(self, record: Record) -> Path:
         """Write a record; the first one wins, and another with other numbers is kept beside it.
 
-        Two machines may round differently: the later record goes to ``repeats/`` and counts
-        nowhere; `repeats` finds it.
+        Two machines may round differently: the later record goes to ``repeats/``, once, and counts
+        nowhere; `repeats` finds it. The path is that of the record with these numbers.
         """
         path = self.path(record.config)
         body = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in record.as_dict().items()]
@@ -168,12 +168,14 @@ class Store:
                 with path.open("x") as file:  # a file system without links
                     file.write(text)
         except FileExistsError:
-            known, new = self.read(path).as_dict()["epochs"], record.as_dict()["epochs"]
-            if json.dumps(known) != json.dumps(new):  # as text, in which NaN is NaN
-                again = self.root / "repeats" / f"{path.stem}-{part.stem}.json"
-                again.parent.mkdir(exist_ok=True)
-                os.replace(part, again)
-                return again
+            new = json.dumps(record.as_dict()["epochs"])  # as text, in which NaN is NaN
+            for known in (path, *self.repeats(record.config)):
+                if json.dumps(self.read(known).as_dict()["epochs"]) == new:
+                    return known
+            again = self.root / "repeats" / f"{path.stem}-{part.stem}.json"
+            again.parent.mkdir(exist_ok=True)
+            os.replace(part, again)
+            return again
         finally:
             part.unlink(missing_ok=True)
         return path
