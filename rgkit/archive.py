@@ -25,9 +25,10 @@ def append(archive: Path, record: Record) -> None:
 
 
 def lines(archive: Path) -> Iterator[tuple[str, str]]:
-    """Yield (where, text) of every record in an archive, or in a folder of records."""
+    """Yield (where, text) of every record in an archive, in a store's folder, or in a plain one."""
     if archive.is_dir():
-        for path in sorted(p for task in KINDS for p in archive.glob(f"{task}/*.json")):
+        patterns = ["*.json", *(f"{task}/*.json" for task in KINDS)]
+        for path in sorted(p for pattern in patterns for p in archive.glob(pattern)):
             yield str(path), path.read_text()
         return
     with archive.open() as file:

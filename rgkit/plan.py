@@ -186,6 +186,8 @@ def merge(args: argparse.Namespace) -> int:
         if not path.exists():
             raise UsageError(f"{name}: there is no such archive or folder")
         merged = archive.merge(path, store)
+        if merged == archive.Merged():
+            raise UsageError(f"{name}: it holds no record")
         refused += len(merged.refused)
         print(
             f"{name}: {merged.added} records added, {merged.known} known, {merged.repeats} with "

@@ -438,6 +438,8 @@ def test_an_archive_brings_records_to_another_machine(packed, tmp_path):
     assert archive.merge(out, here) == archive.Merged(added=2)
     assert archive.merge(out, here) == archive.Merged(known=2)
     assert archive.merge(there.root, Store(tmp_path / "third")) == archive.Merged(added=2)
+    loose = there.root / TINY.task  # the files alone, as somebody would send them
+    assert archive.merge(loose, Store(tmp_path / "fourth")) == archive.Merged(added=2)
     for config in configs:
         assert here.path(config).read_bytes() == there.path(config).read_bytes()
 
@@ -514,6 +516,9 @@ def test_merge_on_the_command_line(packed, tmp_path, monkeypatch, capsys):
     assert "line 3" in said.err
     assert cli.main(["results", "merge", str(tmp_path / "nowhere")]) == 2
     assert "there is no such archive" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["results", "merge", str(tmp_path / "empty")]) == 2
+    assert "it holds no record" in capsys.readouterr().err
 
 
 def test_the_plan_on_the_command_line(tmp_path, monkeypatch, capsys):
