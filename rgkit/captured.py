@@ -19,6 +19,7 @@ from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.device import DTYPES
 from rgkit.models.classification import build
+from rgkit.recipe import Lookahead, fresh, groups
 
 WARM_UP = 3  # steps before the capture: cuDNN chooses its algorithms in them
 
@@ -33,6 +34,7 @@ class CapturedStep:
     batch : int
     autocast : whether the forward pass is in bfloat16
     nesterov : bool
+    bias_rate, smoothing : see `rgkit.recipe.groups` and `rgkit.step.classify`
     compiled : whether torch.compile fuses the network first
 
     On a CPU nothing is captured: the same code then runs operation by operation, for tests.
@@ -47,14 +49,19 @@ class CapturedStep:
         *,
         autocast: bool,
         nesterov: bool = False,
+        bias_rate: float = 1.0,
+        smoothing: float = 0.0,
         compiled: bool = False,
     ) -> None:
         self.name = "compiled" if compiled else "captured"
         self.net, self.images, self.labels, self.batch = net, images, labels, batch
-        self.autocast, self.nesterov = autocast, nesterov
+        self.autocast, self.nesterov, self.smoothing = autocast, nesterov, smoothing
         self.forward = torch.compile(net) if compiled else net
-        self.params: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+        self.groups = groups(net, bias_rate)
+        self.params: list[Tensor] = [p for group in self.groups for p in group.params]
         self.velocity = [torch.zeros_like(p) for p in self.params]
+        self.lookahead: Lookahead | None = None
+        self.trained = 0  # epochs of the run
         where, count, dtype = labels.device, len(labels), images.scale.dtype
         steps = -(-count // batch)
         # What a replay reads: filled before each epoch, never replaced.
@@ -66,6 +73,7 @@ class CapturedStep:
         self.u = torch.zeros(steps, dtype=dtype, device=where)
         self.momentum = torch.zeros((), dtype=dtype, device=where)
         self.weight_decay = torch.zeros((), dtype=dtype, device=where)
+        self.scales = torch.ones(len(self.groups), dtype=dtype, device=where)  # in this epoch
         # What a replay writes.
         self.at = torch.zeros(1, dtype=torch.int64, device=where)  # the step in this epoch
         self.losses = torch.zeros(steps, dtype=dtype, device=where)
@@ -87,7 +95,7 @@ class CapturedStep:
         ):
             # The last, smaller batch of an epoch is not worth compiling everything once more.
             logits = (self.forward if size == self.batch else self.net)(images)
-        loss = cross_entropy(logits.to(images.dtype), labels)
+        loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=self.smoothing)
         weighted = self.u[self.at].squeeze(0) * loss  # the method, as in rgkit.step
         grads = list(torch.autograd.grad(weighted, self.params))
         self._descend(grads)
@@ -99,15 +107,20 @@ class CapturedStep:
     @torch.no_grad()
     def _descend(self, grads: list[Tensor]) -> None:
         """SGD as torch.optim.SGD has it, with every coefficient a tensor on the device."""
-        lr = self.lr[self.at].squeeze(0)
-        torch._foreach_add_(grads, torch._foreach_mul(self.params, self.weight_decay))
-        torch._foreach_mul_(self.velocity, self.momentum)
-        torch._foreach_add_(self.velocity, grads)
-        way = self.velocity
-        if self.nesterov:
-            torch._foreach_add_(grads, torch._foreach_mul(self.velocity, self.momentum))
-            way = grads
-        torch._foreach_sub_(self.params, list(torch._foreach_mul(way, lr)))
+        first, lr = 0, self.lr[self.at].squeeze(0)
+        for place, group in enumerate(self.groups):
+            own = slice(first, first + len(group.params))
+            params, velocity, way = self.params[own], self.velocity[own], grads[own]
+            torch._foreach_add_(way, torch._foreach_mul(params, self.weight_decay / group.scale))
+            torch._foreach_mul_(velocity, self.momentum)
+            torch._foreach_add_(velocity, way)
+            if self.nesterov:
+                torch._foreach_add_(way, torch._foreach_mul(velocity, self.momentum))
+            else:
+                way = velocity
+            moved = torch._foreach_mul(way, lr * self.scales[place])
+            torch._foreach_sub_(params, list(moved))
+            first = own.stop
 
     def _capture(self, size: int) -> None:
         """Record the step for batches of `size`; the weights are as before afterwards."""
@@ -140,12 +153,15 @@ class CapturedStep:
 
     def start(self, config: Classification, classes: int) -> None:
         """Begin a run: fresh weights of its seed, its momentum and weight decay, no velocity."""
-        fresh = build(config.model, classes, seed=config.seed)
-        self.net.load_state_dict(fresh.state_dict())  # in place: a captured step keeps its tensors
+        first = fresh(config, classes, self.images)
+        self.net.load_state_dict(first.state_dict())  # in place: a captured step keeps its tensors
         for tensor in self.velocity:
             tensor.zero_()
         self.momentum.fill_(config.momentum)
-        self.weight_decay.fill_(config.weight_decay)
+        self.weight_decay.fill_(config.coefficient)
+        slow = config.lookahead
+        self.lookahead = Lookahead(self.net, slow, config.steps) if slow else None
+        self.trained = 0
 
     def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
         """Train one epoch; return losses and correct [steps], which the next epoch overwrites."""
@@ -154,6 +170,7 @@ class CapturedStep:
             mine.copy_(given)
         self.lr.copy_(torch.from_numpy(lr))
         self.u.copy_(torch.from_numpy(u))
+        self.scales.copy_(torch.tensor([group.at(self.trained) for group in self.groups]))
         count = len(self.labels)
         sizes = [min(self.batch, count - first) for first in range(0, count, self.batch)]
         if self.labels.is_cuda:
@@ -165,31 +182,38 @@ class CapturedStep:
                 self.graphs[size].replay()
             else:
                 self._step(size)
+            if self.lookahead:
+                self.lookahead.step()
+        self.trained += 1
         return self.losses, self.correct
 
     def state(self) -> dict[str, Any]:
-        """Return weights and velocity."""
-        return {"net": self.net.state_dict(), "velocity": self.velocity}
+        """Return weights, velocity and slow weights, and how many epochs were trained."""
+        kept = {"net": self.net.state_dict(), "velocity": self.velocity, "trained": self.trained}
+        return kept | ({"lookahead": self.lookahead.state_dict()} if self.lookahead else {})
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over weights and velocity, in place."""
+        """Take over what `state` returned, in place."""
         self.net.load_state_dict(state["net"])
         for mine, given in zip(self.velocity, state["velocity"], strict=True):
             mine.copy_(given)
+        self.trained = state.get("trained", 0)  # an old checkpoint has none, nor a use for it
+        if self.lookahead:
+            self.lookahead.load_state_dict(state["lookahead"])
 
 
 # Room for eight runs at once, each with two sizes of batches or of the training split.
 @functools.lru_cache(maxsize=24)
 def _shared(
-    kind: str, model: str, classes: int, batch: int, nesterov: bool, precision: str, place: int,
-    images: Augmenter, labels: Tensor,
+    kind: str, model: str, classes: int, batch: int, nesterov: bool, bias_rate: float,
+    smoothing: float, precision: str, place: int, images: Augmenter, labels: Tensor,
 ) -> CapturedStep:  # fmt: skip
     """One captured step for all runs of a network; `place` tells those apart that run at once."""
     net = build(model, classes).to(labels.device, DTYPES[precision])
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return CapturedStep(
         net, images, labels, batch, autocast=precision == "bfloat16", nesterov=nesterov,
-        compiled=kind == "compiled",
+        bias_rate=bias_rate, smoothing=smoothing, compiled=kind == "compiled",
     )  # fmt: skip
 
 
@@ -212,8 +236,8 @@ def take(
     if config.optimizer != "sgd":
         raise ValueError(f"step={kind!r} given with {config.optimizer}; it knows sgd, use 'plain'")
     step = _shared(
-        kind, config.model, classes, config.batch, config.nesterov, config.precision, place,
-        images, labels,
+        kind, config.model, classes, config.batch, config.nesterov, config.bias_rate,
+        config.label_smoothing, config.precision, place, images, labels,
     )  # fmt: skip
     step.start(config, classes)
     return step

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rgkit.faster_rcnn import Detection
 from rgkit.imagefolder import ImageFolder
 from rgkit.pix2pix import Translation
-from rgkit.setting import NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
+from rgkit.setting import AUGMENTS, NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
 from rgkit.spec import Spec, nearest
 
 __all__ = [
@@ -38,7 +38,26 @@ class Classification(Trained):
 
     The defaults are RG's published setting as its code has it (CIFAR ResNet-34, batch 128,
     learning rate 0.1, weight decay 1e-4, 100 epochs). For `data` see `rgkit.data.NAMES`, for
-    `model` `rgkit.models.classification`.
+    `model` `rgkit.models.classification`. The settings below are those of tuned recipes, such as
+    `rgkit.grid.PROTOCOLS` has; with their defaults they change nothing.
+
+    Parameters
+    ----------
+    augment : also "crop+alternate": a random half of the images is mirrored in even epochs and the
+        other half in odd ones
+    reflect : int
+        Pixels by which a crop moves, filled by reflection; 0 is the data set's own number, filled
+        with zeros.
+    label_smoothing : float
+        Of the loss that is trained on, so of ``train_loss``; what is tested has none.
+    bias_rate : float
+        Times the learning rate, for the biases of batch norms; their weight decay is divided by it.
+    independent_decay : bool
+        `weight_decay` is what a step takes off the weights at the schedule's height, so that
+        another learning rate leaves it as it is: the optimizer's coefficient is
+        ``weight_decay / lr``.
+    lookahead : int
+        Steps after which slow weights follow, see `rgkit.recipe.Lookahead`; 0 is without.
 
     Examples
     --------
@@ -50,6 +69,36 @@ class Classification(Trained):
     """
 
     task: ClassVar[str] = "classification"
+    augments: ClassVar[tuple[str, ...]] = (*AUGMENTS, "crop+alternate")
+
+    reflect: int = field(default=0, metadata={"added": True})
+    label_smoothing: float = field(default=0.0, metadata={"added": True})
+    bias_rate: float = field(default=1.0, metadata={"added": True})
+    independent_decay: bool = field(default=False, metadata={"added": True})
+    lookahead: int = field(default=0, metadata={"added": True})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.whole(reflect=0, lookahead=0)
+        smooth = self.label_smoothing
+        require(0 <= smooth < 1, "label_smoothing", smooth, "from 0 up to below 1")
+        require(self.bias_rate > 0, "bias_rate", self.bias_rate, "a positive number")
+        for name, plain in (("bias_rate", 1.0), ("lookahead", 0), ("independent_decay", False)):
+            good = self.optimizer == "sgd" or getattr(self, name) == plain
+            require(good, name, getattr(self, name), f"only sgd has it, not {self.optimizer}")
+        small = self.data == "digits" and self.network().name == "airbench"
+        require(not small, "data", self.data, f"its 8 pixels are too few for {self.model}")
+        for name in ("label_smoothing", "bias_rate"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def coefficient(self) -> float:
+        """The coefficient of weight decay that the optimizer takes.
+
+        >>> Classification(lr=0.5, weight_decay=0.002, independent_decay=True).coefficient
+        0.004
+        """
+        return self.weight_decay / self.lr if self.independent_decay else self.weight_decay
 
     @property
     def chance(self) -> float:

@@ -98,6 +98,7 @@ class Trained(Config):
     ----------
     measure : what a run of this task is judged by, of the metrics of an epoch
     smallest : the fewest images that a batch may have
+    augments : the augmentations that the task knows
     home : the module that knows the data sets; it is not imported before it is asked
     added : metrics of an epoch that records may lack, because they are older; tables have NaN there
 
@@ -134,6 +135,7 @@ class Trained(Config):
     home: ClassVar[str] = "rgkit.data"
     smallest: ClassVar[int] = 2  # batch norm takes a mean over it
     added: ClassVar[tuple[str, ...]] = ()
+    augments: ClassVar[tuple[str, ...]] = AUGMENTS
 
     data: str = "cifar10"
     images: int = 0
@@ -155,7 +157,7 @@ class Trained(Config):
 
     def __post_init__(self) -> None:
         self.whole(epochs=1, batch=self.smallest, images=0, seed=0, validation=0)
-        self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=AUGMENTS)
+        self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=self.augments)
         self.choose(data=self.sizes())
         require(self.lr > 0, "lr", self.lr, "a positive number")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 up to below 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from rgkit.config import STEPS, Classification, Trained
 from rgkit.data.augment import Augmenter, Boxes, Masks, Plan
 from rgkit.device import DTYPES
-from rgkit.models.calibrated import calibrate_after, optimized
-from rgkit.models.classification import build  # here: who preloads this has torchvision, too
+from rgkit.models.calibrated import calibrate_after
+from rgkit.recipe import Lookahead, fresh, groups
 from rgkit.spec import nearest
 
 # From a network, images and labels to the unweighted loss and how many of the images are right.
@@ -22,32 +23,35 @@ Losses = Callable[[nn.Module, Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 
 
 def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
-    """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it."""
-    parameters = optimized(net)
+    """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it.
+
+    A group of parameters says by ``scale`` how its learning rate differs from that of the config.
+    """
+    bias_rate, decay = 1.0, config.weight_decay
+    if isinstance(config, Classification):
+        bias_rate, decay = config.bias_rate, config.coefficient
+    parameters = [
+        {"params": g.params, "scale": g.scale, "left": g.epochs, "weight_decay": decay / g.scale}
+        for g in groups(net, bias_rate)
+    ]
     found: torch.optim.Optimizer
     if config.optimizer == "adam":
-        betas = (config.momentum, config.beta2)
-        decay = config.weight_decay
-        found = torch.optim.Adam(parameters, config.lr, betas=betas, weight_decay=decay)
+        found = torch.optim.Adam(parameters, config.lr, betas=(config.momentum, config.beta2))
     else:
         found = torch.optim.SGD(
-            parameters,
-            config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.nesterov,
+            parameters, config.lr, momentum=config.momentum, nesterov=config.nesterov
         )
     calibrate_after(found, net)
     return found
 
 
 def classify(
-    net: nn.Module, images: Tensor, labels: Tensor, autocast: bool
+    net: nn.Module, images: Tensor, labels: Tensor, autocast: bool, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy of a batch and how many images are right."""
+    """Return the cross-entropy of a batch, its labels smoothed, and how many images are right."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
         logits = net(images)
-    loss = cross_entropy(logits.to(images.dtype), labels)
+    loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=smoothing)
     return loss, (logits.detach().argmax(1) == labels).sum()
 
 
@@ -73,13 +77,17 @@ def train_epoch(
     losses, correct = [], []
     for (images, labels), lr_t, u_t in zip(batches, lr.tolist(), u.tolist(), strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = lr_t
+            group["lr"] = lr_t * group.get("scale", 1.0)  # old checkpoints have none
         loss, right = losses_of(net, images, labels, autocast)
         optimizer.zero_grad(set_to_none=True)
         (u_t * loss).backward()  # the method
         optimizer.step()
         losses.append(loss.detach())
         correct.append(right)
+    for group in optimizer.param_groups:
+        group["left"] = group.get("left", 0) - 1
+        if group["left"] == 0:  # it has learned for as long as it was to
+            group["scale"] = 0.0
     return torch.stack(losses), torch.stack(correct)
 
 
@@ -131,6 +139,9 @@ class PlainStep(Kept):
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(config, self.net)
         self.parts = {"net": self.net, "optimizer": self.optimizer}
+        if isinstance(config, Classification) and config.lookahead:
+            slow = self.parts["lookahead"] = Lookahead(self.net, config.lookahead, config.steps)
+            self.optimizer.register_step_post_hook(lambda *_: slow.step())
         self.images, self.labels, self.batch = images, labels, config.batch
         self.autocast, self.losses_of = config.precision == "bfloat16", losses_of
 
@@ -178,6 +189,7 @@ def make_step(
     if branched and kind != "plain":
         raise ValueError(f"step={kind!r} given with {config.model}; use 'plain', which updates R")
     if kind == "plain":
-        net = build(config.model, classes, seed=config.seed)
-        return PlainStep(config, net, images, labels)
+        net = fresh(config, classes, images)
+        smoothed = partial(classify, smoothing=config.label_smoothing)
+        return PlainStep(config, net, images, labels, smoothed)
     return captured.take(kind, config, classes, images, labels, place)

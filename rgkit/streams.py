@@ -12,6 +12,7 @@ import numpy as np
 STREAMS = {"order": 2, "augment": 3, "weight": 4, "noise": 6}
 # A formula's chance on the learning rate, and its normal numbers on either.
 STREAMS |= {"rate": 7, "weight normal": 8, "rate normal": 9}
+STREAMS |= {"half": 10}  # of the images, which is mirrored in even epochs
 
 
 def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:

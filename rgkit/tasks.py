@@ -84,12 +84,14 @@ def _splits(
 
 # Each keeps what it loaded on the device, for the next run on it.
 @functools.lru_cache(maxsize=2)
-def _classified(name: str, count: int, held: int, precision: str, where: torch.device) -> Splits:
+def _classified(
+    name: str, reflect: int, count: int, held: int, precision: str, where: torch.device
+) -> Splits:
     found = datasets.load(name)
 
     def made(images: Tensor, labels: Tensor) -> Split:
-        look = found.mean, found.std, found.padding, DTYPES[precision]
-        return Augmenter(images, *look), labels
+        look = found.mean, found.std, reflect or found.padding, DTYPES[precision]
+        return Augmenter(images, *look, reflect=reflect > 0), labels
 
     train, test = (found.train_images, found.train_labels), (found.test_images, found.test_labels)
     return *_splits(name, count, held, where, train, test, made), found.classes
@@ -148,8 +150,8 @@ def _boxed(
     return *_splits(name, count, held, where, train, test, made), len(found.classes)
 
 
-def _images(config: Classification, where: torch.device) -> Splits:
-    return _classified(config.data, config.images, config.validation, config.precision, where)
+def _images(c: Classification, where: torch.device) -> Splits:
+    return _classified(c.data, c.reflect, c.images, c.validation, c.precision, where)
 
 
 def _pictures(config: Segmentation, where: torch.device) -> Splits:

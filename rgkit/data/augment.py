@@ -12,6 +12,12 @@ from rgkit.streams import stream
 Plan = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
+def _reflected(size: int, padding: int, where: torch.device) -> torch.Tensor:
+    """Return which pixel stands at each place of a row that is reflected at both ends."""
+    at = torch.arange(-padding, size + padding, device=where).abs()
+    return torch.minimum(at, 2 * (size - 1) - at)
+
+
 class Crops:
     """Uint8 pictures on a device, cut and mirrored by the batch.
 
@@ -23,11 +29,19 @@ class Crops:
         as torchvision's ``RandomCrop(size, padding)`` does.
     margin : bool
         The images have real pixels there already; nothing is added.
+    reflect : bool
+        What is added is the image reflected at its edge, and not zeros.
     """
 
-    def __init__(self, images: torch.Tensor, padding: int, margin: bool = False) -> None:
+    def __init__(
+        self, images: torch.Tensor, padding: int, margin: bool = False, reflect: bool = False
+    ) -> None:
         self.padding = padding
-        padded = images if margin else torch.nn.functional.pad(images, [padding] * 4)
+        if reflect:  # torch's own pad does not reflect bytes on a GPU
+            rows, cols = (_reflected(size, padding, images.device) for size in images.shape[-2:])
+            padded = images[..., rows[:, None], cols]
+        else:
+            padded = images if margin else torch.nn.functional.pad(images, [padding] * 4)
         height, width = (size - 2 * padding for size in padded.shape[-2:])
         # Channels last: the gather then writes each pixel's channels side by side, which is the
         # memory format that convolutions want.
@@ -70,11 +84,11 @@ class Crops:
 class Augmenter(Crops):
     """Images, handed out as normalised float batches [batch, channels, height, width].
 
-    Their memory is channels-last. Padding is zero before the normalisation.
+    Their memory is channels-last. Padding precedes the normalisation.
 
     Parameters
     ----------
-    images, padding, margin : see `Crops`
+    images, padding, margin, reflect : see `Crops`
     mean, std : per channel, of pixels scaled to 0..1
     """
 
@@ -86,8 +100,9 @@ class Augmenter(Crops):
         padding: int,
         dtype: torch.dtype = torch.float32,
         margin: bool = False,
+        reflect: bool = False,
     ) -> None:
-        super().__init__(images, padding, margin)
+        super().__init__(images, padding, margin, reflect)
         scale = torch.tensor(std, dtype=dtype) * 255
         self.shift = (torch.tensor(mean, dtype=dtype) * 255 / scale).to(images.device)
         self.scale = (1 / scale).to(images.device)
@@ -150,7 +165,10 @@ def epoch_plan(
     mirror = draws.integers(0, 2, size=count).astype(bool)
     if "crop" not in augment:
         offsets = np.full_like(offsets, padding)
-    if "flip" not in augment:
+    if "alternate" in augment:
+        half = stream(seed, "half").integers(0, 2, size=count).astype(bool)
+        mirror = half[order] ^ bool(epoch % 2)
+    elif "flip" not in augment:
         mirror = np.zeros_like(mirror)
     parts = (order, offsets[0], offsets[1], mirror)
     on_device = [torch.from_numpy(np.ascontiguousarray(p)).to(device) for p in parts]

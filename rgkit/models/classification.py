@@ -10,10 +10,21 @@ import torch
 from torch import nn
 
 from rgkit._torchvision import import_torchvision
-from rgkit.models import residual
+from rgkit.models import airbench, residual
 from rgkit.models.calibrated import Calibrated
 from rgkit.models.ensemble import SideBySide
-from rgkit.models.names import GC, WRN, LargeResNet, Model, PlainNet, ResNet8, StagedResNet, model
+from rgkit.models.names import (
+    GC,
+    WRN,
+    Airbench,
+    LargeResNet,
+    Model,
+    PlainNet,
+    ResNet8,
+    ResNet9,
+    StagedResNet,
+    model,
+)
 from rgkit.models.names import SideBySide as SideBySideSpec
 
 import_torchvision()
@@ -126,9 +137,9 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     name : str
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
         ``densenet121``, a small one of the last three, ``plain_net(depth, width, norm, stem)``,
-        ``staged_resnet(widths, blocks)``, ``large_resnet(width)``, ``wrn(depth, times)``; one of
-        these in branches, ``gc(...)``, or several times over, ``side_by_side(copies, base)``; see
-        `rgkit.models.names`.
+        ``staged_resnet(widths, blocks)``, ``large_resnet(width)``, ``wrn(depth, times)``,
+        ``resnet9(width)``, ``airbench(width, bias_epochs)``; one of these in branches, ``gc(...)``,
+        or several times over, ``side_by_side(copies, base)``; see `rgkit.models.names`.
     classes : int
         Number of outputs.
     seed : int
@@ -159,6 +170,10 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
             return residual.staged(four, (2, 2, 2, 2), classes, large=True)
         if isinstance(spec, WRN):
             return residual.wide(spec.depth, spec.times, classes)
+        if isinstance(spec, ResNet9):
+            return residual.nine(spec.width, classes)
+        if isinstance(spec, Airbench):
+            return airbench.Airbench(spec.width, spec.bias_epochs, classes)
         if isinstance(spec, GC):
             return Calibrated(build(spec.base, classes, seed=seed), spec)
         if isinstance(spec, SideBySideSpec):

@@ -149,6 +149,33 @@ class WRN(Model):
 
 
 @dataclass(frozen=True)
+class ResNet9(Model):
+    """The usual small network of fast CIFAR-10 training: 6.6 million parameters at width 64."""
+
+    name = "resnet9"
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        self.require(self.width >= 1, "the width is a whole number of 1 or more")
+
+
+@dataclass(frozen=True)
+class Airbench(Model):
+    """The network of Jordan 2024: groups of width, 4*width and 4*width behind a whitening layer.
+
+    64 is the paper's width. The first layer's bias learns for so many epochs; 0 is throughout.
+    """
+
+    name = "airbench"
+    width: int = 64
+    bias_epochs: int = 3
+
+    def __post_init__(self) -> None:
+        good = self.width >= 1 and self.bias_epochs >= 0
+        self.require(good, "a width of 1 or more, and 0 or more epochs")
+
+
+@dataclass(frozen=True)
 class GC(Model):
     """The network `base` with K branches that share their kernels (Calibrated SGD).
 

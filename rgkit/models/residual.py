@@ -87,3 +87,28 @@ def wide(depth: int, times: float, classes: int) -> nn.Module:
             inside = out
     tail = [nn.BatchNorm2d(inside), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return start(nn.Sequential(*layers, *tail, nn.Linear(inside, classes)))
+
+
+class _Residual(nn.Sequential):
+    """Layers whose output is added to their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
+        return total
+
+
+def nine(width: int, classes: int) -> nn.Module:
+    """Return ResNet-9: eight convolutions in four widths, two skip connections, a linear layer."""
+
+    def layer(inside: int, out: int, pool: bool = True) -> nn.Module:
+        found = [resnet.conv3x3(inside, out), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+        return nn.Sequential(*found, *[nn.MaxPool2d(2)] * pool)
+
+    def twice(channels: int) -> nn.Module:
+        return _Residual(layer(channels, channels, False), layer(channels, channels, False))
+
+    one, two, four, eight = (width * times for times in (1, 2, 4, 8))
+    body = [layer(3, one, False), layer(one, two), twice(two), layer(two, four)]
+    body += [layer(four, eight), twice(eight)]
+    tail = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(eight, classes)]
+    return start(nn.Sequential(*body, *tail))
