@@ -1,6 +1,7 @@
 """Pins, ranges and environments agree; torchvision imports beside any torch."""
 
 import importlib
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -47,7 +49,17 @@ def test_constraints_are_exact_versions_and_nothing_else():
     assert len(PINS) == len(LINES), "a package is pinned twice"
 
 
+def pythons() -> list[Version]:
+    """Return the Pythons that the head of constraints.txt names, with patch releases to come."""
+    pins = (ROOT / "constraints.txt").read_text()
+    first, last = re.search(r"^# for Python 3\.(\d+) to 3\.(\d+)\.", pins, re.M).groups()
+    assert PROJECT["requires-python"] == f">=3.{first}"
+    minors = range(int(first), int(last) + 1)
+    return [Version(f"3.{minor}.{patch}") for minor in minors for patch in range(30)]
+
+
 def test_what_the_requirements_bring_along_is_pinned():
+    named = {f"{one.major}.{one.minor}" for one in pythons()}  # papermill brings aiohttp to 3.12
     seen, todo = set(), [(canonicalize_name(r.name), frozenset(r.extras)) for r in ranges()]
     while todo:
         name, extras = todo.pop()
@@ -60,10 +72,29 @@ def test_what_the_requirements_bring_along_is_pinned():
         except metadata.PackageNotFoundError:
             continue  # a machine with a part of the environment checks that part
         for one in brought:
-            wanted = ("", *extras)
-            if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in wanted):
+            places = [{"extra": e, "python_version": v} for e in ("", *extras) for v in named]
+            if one.marker is None or any(one.marker.evaluate(place) for place in places):
                 todo.append((canonicalize_name(one.name), frozenset(one.extras)))
     assert len(seen) > 100
+
+
+def test_every_pin_admits_every_python_that_is_named():
+    """A pin that wants 3.11.5 leaves Debian 12, whose Python is 3.11.2, without an environment."""
+    refused, other = {}, []
+    for name, pin in PINS.items():
+        try:
+            installed = metadata.metadata(name)
+        except metadata.PackageNotFoundError:
+            continue  # as above: the CUDA build's pins, say, are read where that build is
+        if Version(installed["Version"]).public != pin.public:
+            other.append(f"{name} {installed['Version']}, pinned {pin}")
+            continue
+        wanted = installed["Requires-Python"] or ""
+        if out := [str(one) for one in pythons() if one not in SpecifierSet(wanted)]:
+            refused[f"{name}=={pin}"] = f"wants {wanted}, so not {out[0]}"
+    assert not refused
+    if other:
+        pytest.skip(f"the other pins hold, but these are not what is installed: {other}")
 
 
 def test_conda_environment_leaves_every_version_to_pyproject_and_constraints():
