@@ -24,7 +24,7 @@ _HOMES = {
     "stats": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS DELTA_SSIM Difference "
     "difference judge judge_equal pairs_needed pool reduction runs_needed",
     "store": "Record Store",
-    "tuning": "at_best chosen crossfit two_or_more",
+    "tuning": "at_best best_rates chosen crossfit two_or_more",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -59,7 +59,7 @@ def _arms(frame: pd.DataFrame) -> list[str]:
 
 
 def _title(axis: str, value: object) -> str:
-    words = {"discarded": "never decayed", "poly": "poly"}
+    words = {"discarded": "never decayed", "triangular": "up once and down again"}
     if axis in ("panel", "protocol", "model", "schedule"):
         return words.get(str(value), str(value))
     return f"{axis} {value:.3g}" if isinstance(value, float) else f"{axis} {value}"
@@ -119,6 +119,8 @@ def accuracy_curves(results: Results, panels: str | list[str], rows: str | None 
 
 def final_accuracy(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
+    if results.runs["final"].isna().all():
+        return _stamp(nothing_yet(), results)
     figure, parts = _panels(results.runs, panels, rows, height=2.7)
     arms = _arms(results.runs)
     for ax, frame in parts:

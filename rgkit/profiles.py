@@ -41,37 +41,50 @@ def _recorded(cells: tuple[Cell, ...], store: Store) -> bool:
     return all(store.path(cell.config).is_file() for cell in cells)
 
 
-def _first_seeds(cells: tuple[Cell, ...], store: Store) -> tuple[tuple[Cell, ...], str]:
-    """Return the runs of the first seeds that are recorded whole, and how many seeds they are of.
+def whole_seeds(cells: Iterable[Cell], store: Store) -> tuple[list[int], int]:
+    """Return the seeds of which every run is recorded, and how many seeds there are."""
+    seeds: dict[int, bool] = {}
+    for cell in cells:
+        if "seed" in cell.labels:
+            seed, here = cell.labels["seed"], store.path(cell.config).is_file()
+            seeds[seed] = seeds.get(seed, True) and here
+    return sorted(seed for seed, whole in seeds.items() if whole), len(seeds)
 
-    Fewer than two seeds are no result: an interval wants two.
+
+def only_seeds(cells: Iterable[Cell], seeds: Iterable[int]) -> tuple[Cell, ...]:
+    """Return the runs of some seeds."""
+    kept = set(seeds)
+    return tuple(cell for cell in cells if cell.labels.get("seed") in kept)
+
+
+def how_many(whole: int, planned: int) -> str:
+    """Return in words how much of a plan is recorded, and how to get the rest.
+
+    >>> how_many(3, 12)
+    '3 of 12 seeds are recorded; rgkit run --plan trains the others'
     """
-    seeds = sorted({cell.labels["seed"] for cell in cells if "seed" in cell.labels})
-    whole: list[int] = []
-    for seed in seeds:
-        if not _recorded(tuple(c for c in cells if c.labels["seed"] == seed), store):
-            break
-        whole.append(seed)
-    if len(whole) < 2:
-        return (), ""
-    words = f"{len(whole)} of {len(seeds)} seeds are recorded; rgkit run --plan trains the others"
-    return tuple(c for c in cells if c.labels["seed"] in whole), words
+    return f"{whole} of {planned} seeds are recorded; rgkit run --plan trains the others"
 
 
 def _pick(
     options: dict[str, tuple[Cell, ...]], profile: str, store: Store
 ) -> tuple[str, str, tuple[Cell, ...]]:
-    """Return the profile to show, a note on why, and its runs."""
+    """Return the profile to show, a note on why, and its runs.
+
+    At "best" it is the highest that is recorded, or else that with the most whole seeds; fewer than
+    two are no result: an interval wants two.
+    """
     if check(profile) != "best":
         return profile, "", options[profile]
     highest = [name for name in ("paper", "short", "quick") if name in options]
     for name in highest:
         if _recorded(options[name], store):
             return name, "", options[name]
-    for name in highest:
-        some, words = _first_seeds(options[name], store)
-        if some:
-            return name, words, some
+    found = {name: whole_seeds(options[name], store) for name in highest}
+    name = max(highest, key=lambda one: len(found[one][0]))
+    seeds, planned = found[name]
+    if len(seeds) > 1:
+        return name, how_many(len(seeds), planned), only_seeds(options[name], seeds)
     words = "no profile is recorded for these parameters yet: -p profile quick measures one"
     return "smoke", words, options["smoke"]
 
@@ -131,9 +144,13 @@ def image_folder(profile: str, **options: Any) -> Grid:
     return trained(FOLDERS, profile, **options)
 
 
-def _refuse(seeds: int, axes: Mapping[str, list[Any]]) -> None:
+def _refuse(seeds: int | Mapping[str, int], axes: Mapping[str, list[Any]]) -> None:
     """Refuse a grid in which nothing, or nothing that can be told apart, would be run."""
-    if seeds < 0:
+    numbers = seeds if isinstance(seeds, Mapping) else {"best": seeds}
+    for profile in numbers:
+        if profile != "embedded":
+            check(profile)
+    if min(numbers.values(), default=0) < 0:
         raise ConfigError(f"seeds={seeds} given; 1 or more, or 0 for as many as the profile has")
     for name, values in axes.items():
         if not values or any(values.count(value) > 1 for value in values):
@@ -144,7 +161,7 @@ def trained(
     sizes: Sizes,
     profile: str,
     *,
-    seeds: int = 0,
+    seeds: int | Mapping[str, int] = 0,
     epochs: int = 0,
     priority: int = 50,
     base: dict[str, Any] | None = None,
@@ -162,13 +179,13 @@ def trained(
     sizes : of the task
     profile : str
         One of smoke, quick, short, paper, or best.
-    seeds : int
+    seeds : int, or one for each profile by name
         Paired seeds 0, 1, ...; 0 means as many as `SEEDS` gives the profile.
     epochs : length of every run; 0 means as long as the profile has it
     priority : int
         `rgkit run --plan` takes grids of a lower number first.
     base : settings that hold in every profile, see `rgkit.config`
-    per_profile : settings that hold in one, on top
+    per_profile : settings that hold in one, on top; "embedded" is `quick` without its data
     validation : bool
         Hold training images out, for choosing a setting on them.
     like : Grid, optional
@@ -191,12 +208,14 @@ def trained(
 
     def cells(name: str) -> tuple[Cell, ...]:
         embedded = name == "embedded"
-        own = (per_profile or {}).get("quick" if embedded else name, {})
-        changes = sizes.profiles["quick" if embedded else name] | (base or {}) | own
-        changes |= sizes.embedded if embedded else {}
+        main = "quick" if embedded else name
+        changes = sizes.profiles[main] | (base or {}) | (per_profile or {}).get(main, {})
+        if embedded:
+            changes |= sizes.embedded | (per_profile or {}).get(name, {})
         changes |= {"validation": sizes.held[name]} if validation else {}
         changes |= {"epochs": epochs} if epochs else {}
-        repeats = given or range(seeds or SEEDS["quick" if embedded else name])
+        many = seeds.get(main, 0) if isinstance(seeds, Mapping) else seeds
+        repeats = given or range(many or SEEDS[main])
         plain, crossed = sizes.plain.replace(**changes), {**lists, "seed": repeats}
         each = varied[name]
         return around(plain, crossed, each, priority) if each else cross(plain, crossed, priority)

@@ -27,7 +27,7 @@ from rgkit.stats import difference
 from rgkit.tuning import chosen, scores
 
 
-def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
+def sensitivity(tuning: Results, panels: str, value: str = "score", last: int = 0) -> Figure:
     """Draw the accuracy of each arm over its learning rates, a panel per value; dots are seeds.
 
     The dotted line is plain training moved to twice its rate: where RG lies if it only halves it.
@@ -36,9 +36,10 @@ def sensitivity(tuning: Results, panels: str, value: str = "score") -> Figure:
     ----------
     value : "score", the validation accuracy of the last epochs by which a rate is chosen (the
         choice has a ring), or "final", the test accuracy at the end
+    last : how many epochs that are, see `rgkit.chosen`
     """
     if value == "score":
-        table, best = scores(tuning), chosen(tuning).reset_index()
+        table, best = scores(tuning, last), chosen(tuning, last=last).reset_index()
     else:
         table, best = tuning.runs, pd.DataFrame(columns=["arm", panels])
     table = table.dropna(subset=[value])

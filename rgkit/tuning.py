@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from rgkit.config import Trained
-from rgkit.execute import Results
+from rgkit.execute import Results, collect, run
 from rgkit.grid import Cell, Grid
+from rgkit.profiles import SEEDS, check, classification, how_many, whole_seeds
+from rgkit.store import Store
 
 PART = 1 / 6  # of a run, over whose last epochs the validation accuracy is averaged
 
@@ -146,3 +149,136 @@ def at_best(
             cells.append(Cell(labels | {"seed": seed}, config, priority))
     grid = tuning.grid
     return Grid(tuple(cells), grid.profile, "", grid.axes, grid.train)
+
+
+def is_whole(results: Results) -> bool:
+    """Say whether no run is missing."""
+    return len(results.records) == len(results.grid)
+
+
+def beyond(tuning: Results, axis: str = "lr") -> Grid:
+    """Return one more candidate for every arm, beyond an edge at which one of them is best.
+
+    Arms that share everything else, such as a schedule, share their candidates. The next one
+    follows as the last two follow each other. Nothing is added while a run is missing.
+    """
+    best = chosen(tuning, axis, last=1).reset_index() if is_whole(tuning) else pd.DataFrame()
+    if best.empty:
+        return replace(tuning.grid, cells=())
+    shared = [name for name in _groups(tuning, axis) if name != "arm"]
+    cells = []
+    for row in best[best["edge"]].drop_duplicates([*shared, axis]).to_dict("records"):
+        place = {name: row[name] for name in shared}
+        alike = [c for c in tuning.grid if place.items() <= dict(c.labels).items()]
+        low = row[axis] == min(c.labels[axis] for c in alike)
+        rates = sorted({c.labels[axis] for c in alike}, reverse=low)
+        times = rates[-1] / rates[-2]
+        for cell in alike:
+            if cell.labels[axis] == rates[-1]:
+                config = cell.config.replace(**{axis: getattr(cell.config, axis) * times})
+                labels = dict(cell.labels) | {axis: rates[-1] * times}
+                cells.append(replace(cell, labels=labels, config=config))
+    return replace(tuning.grid, cells=tuple(cells))
+
+
+def _joined(first: Results, second: Results) -> Results:
+    return Results(
+        first.grid + second.grid,
+        first.records + second.records,
+        pd.concat([first.runs, second.runs], ignore_index=True),
+        pd.concat([first.epochs, second.epochs], ignore_index=True),
+    )
+
+
+@dataclass(frozen=True)
+class BestRates:
+    """A search for the best learning rate of each arm, and the seeds that they are compared by.
+
+    A rate is chosen by the accuracy on held-out images after the last epoch, averaged over the
+    seeds of the search. Where an arm is best at an edge, one candidate more is tried, see `beyond`.
+    Nothing is chosen before the search is whole, and the plan takes it first.
+    """
+
+    search: Grid
+    seeds: tuple[int, ...]
+    priority: int = 50
+
+    def final(self, tuning: Results) -> Grid:
+        """Return the runs of every arm at its best rate; none before the search is whole."""
+        every = at_best(tuning, self.seeds, priority=self.priority + 1, last=1)
+        return replace(every, cells=every.cells * is_whole(tuning), note=self.search.note)
+
+    def known(self, store: Store | None = None) -> Results:
+        """Return what is recorded of the search, one candidate more at an edge included."""
+        tuning = collect(self.search, store)
+        return _joined(tuning, collect(beyond(tuning), store))
+
+    @property
+    def grid(self) -> Grid:
+        """The runs that are known by now: those at the best rates once these are chosen."""
+        tuning = self.known()
+        return tuning.grid + self.final(tuning)
+
+    def run(self) -> tuple[Results, Results]:
+        """Return the results of the search, and those of every arm at its own best rate."""
+        tuning = run(self.search)
+        if more := beyond(tuning):
+            tuning = _joined(tuning, run(more))
+        return tuning, run(self.final(tuning))
+
+
+def best_rates(
+    profile: str,
+    *,
+    times: Sequence[float],
+    tuning_seeds: Iterable[int],
+    seeds: Mapping[str, int],
+    priority: int = 50,
+    like: Grid | None = None,
+    store: Store | None = None,
+    **options: Any,
+) -> BestRates:
+    """Return the search for the best rate of each arm of a classification notebook.
+
+    Parameters
+    ----------
+    profile : str
+        At "best" it is the one with the most whole seeds at the best rates, or else with the most
+        runs of its search, and only what is recorded is shown.
+    times : candidates, as multiples of the profile's own rate
+    tuning_seeds : seeds of the search, which count for nothing else
+    seeds : how many there are at the best rates, by profile
+    like : the page's main search, whose profile this one has
+    priority, options : see `rgkit.profiles.trained`
+
+    Examples
+    --------
+    >>> found = best_rates("smoke", times=[1, 2], tuning_seeds=[9], seeds={"smoke": 2}, arm=["RG"])
+    >>> len(found.search), found.seeds
+    (2, (0, 1))
+    """
+    store, tuning_seeds = store or Store(), list(tuning_seeds)
+    options |= {"priority": priority, "store": store}
+
+    def made(name: str, like: Grid | None) -> BestRates:
+        rate = classification(name, like=like, **options)[0].config.lr
+        search = {"lr": [rate * factor for factor in times], "seed": tuning_seeds}
+        tried = classification(name, like=like, validation=True, **options, **search)
+        main = "quick" if tried.profile == "embedded" else tried.profile
+        return BestRates(tried, tuple(range(seeds.get(main, 0) or SEEDS[main])), priority)
+
+    if check(profile) != "best" or (like and like.profile == "smoke"):
+        return made(profile, like)
+    found = {}
+    for name in [like.profile] if like else ["short", "quick"]:
+        plan = made("best", like or Grid(profile=name))  # as it is, whatever data are at hand
+        tried = sum(store.path(cell.config).is_file() for cell in plan.search)
+        whole, _ = whole_seeds(plan.final(plan.known(store)), store)
+        found[name] = len(whole), tried, whole, plan
+    if like is None and not any(row[1] for row in found.values()):
+        smoke = made("smoke", None)
+        words = "no run is recorded for these parameters yet: -p profile quick trains them"
+        return replace(smoke, search=replace(smoke.search, note=words))
+    whole, plan = max(found.values(), key=lambda row: row[:2])[2:]
+    note = how_many(len(whole), len(plan.seeds)) if len(whole) < len(plan.seeds) else ""
+    return replace(plan, search=replace(plan.search, note=note), seeds=tuple(whole))
