@@ -71,7 +71,8 @@ def test_every_setting_enters_the_key(monkeypatch):
         "data": "digits", "images": 5, "model": "resnet18", "epochs": 3, "batch": 7,
         "optimizer": "adam", "lr": 0.2, "momentum": 0.1, "nesterov": True, "weight_decay": 0.5,
         "weight": "coin", "schedule": "step", "precision": "float32", "augment": "none", "seed": 9,
-        "validation": 5,
+        "validation": 5, "reflect": 1, "label_smoothing": 0.1, "bias_rate": 2.0,
+        "independent_decay": True, "lookahead": 3,
     }  # fmt: skip
     assert {*other, "beta2"} == set(base.as_dict()) - {"task"}
     keys = {base.replace(**{name: value}).key("x") for name, value in other.items()}
