@@ -15,6 +15,7 @@ from rgkit.data.augment import Augmenter, Boxes, Masks, Plan
 from rgkit.device import DTYPES
 from rgkit.models.calibrated import calibrate_after, optimized
 from rgkit.models.classification import build  # here: who preloads this has torchvision, too
+from rgkit.models.layout import channels_last
 from rgkit.spec import nearest
 
 # From a network, images and labels to the unweighted loss and how many of the images are right.
@@ -127,8 +128,7 @@ class PlainStep(Kept):
         labels: Tensor | Masks | Boxes,
         losses_of: Losses = classify,
     ) -> None:
-        net = net.to(images.scale.device, DTYPES[config.precision])
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = channels_last(net, images.scale.device, DTYPES[config.precision])
         self.optimizer = make_optimizer(config, self.net)
         self.parts = {"net": self.net, "optimizer": self.optimizer}
         self.images, self.labels, self.batch = images, labels, config.batch

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from rgkit.config import StepTiming
 from rgkit.device import DTYPES, pick_device, reproducible
 from rgkit.models.classification import build
+from rgkit.models.layout import channels_last
 from rgkit.streams import stream
 from rgkit.train import Outcome
 
@@ -69,8 +70,7 @@ def time_steps(
     labels = torch.from_numpy(draws.integers(0, 10, config.batch)).to(where)
     outcome = Outcome(epochs={name: [] for name in BLOCKS})
     with reproducible(config.seed):
-        net = build(config.model, seed=config.seed).to(where, dtype)
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = channels_last(build(config.model, seed=config.seed), where, dtype)
         net.train()
         optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
         for pair in range(-1, config.pairs):  # pair -1 warms up and is not kept
