@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import StepTiming
-from rgkit.device import DTYPES, pick_device, reproducible
+from rgkit.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
 from rgkit.streams import stream
@@ -63,6 +63,7 @@ def time_steps(
     ['plain', 'plain_again', 'rg']
     """
     where, dtype = pick_device(device), DTYPES[config.precision]
+    autocast = arithmetic(config, where) == "bfloat16"
     draws = stream(config.seed, "noise")
     shape = (config.batch, 3, config.size, config.size)
     images = torch.from_numpy(draws.standard_normal(shape)).to(where, dtype)
@@ -77,7 +78,6 @@ def time_steps(
             turn = pair % len(BLOCKS)
             for name in BLOCKS[turn:] + BLOCKS[:turn]:
                 weights = draws.random(config.steps).tolist() if name == "rg" else None
-                autocast = config.precision == "bfloat16"
                 ms = _block(net, optimizer, images, labels, weights, config.steps, autocast)
                 if pair >= 0:
                     outcome.epochs[name].append(ms)
