@@ -127,13 +127,11 @@ def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], s
     found = set[Path]()
     for block in blocks(grids):
         files = {store.path(c): c for c in block}
-        begun = {store.read(path).arithmetic for path in files if path.is_file()}
-        found |= {
-            path
-            for path, config in files.items()
-            if begun and isinstance(config, Trained) and here(config) not in begun
-            if not path.is_file()
-        }
+        missing = {path: c for path, c in files.items() if not path.is_file()}
+        begun = {store.read(path).arithmetic for path in files if missing and path not in missing}
+        for path, config in missing.items():
+            if begun and isinstance(config, Trained) and here(config) not in begun:
+                found.add(path)
     return found
 
 
