@@ -19,6 +19,7 @@ from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.device import DTYPES
 from rgkit.models.classification import build
+from rgkit.models.layout import channels_last
 from rgkit.recipe import Lookahead, fresh, groups
 
 WARM_UP = 3  # steps before the capture: cuDNN chooses its algorithms in them
@@ -209,8 +210,7 @@ def _shared(
     smoothing: float, precision: str, place: int, images: Augmenter, labels: Tensor,
 ) -> CapturedStep:  # fmt: skip
     """One captured step for all runs of a network; `place` tells those apart that run at once."""
-    net = build(model, classes).to(labels.device, DTYPES[precision])
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = channels_last(build(model, classes), labels.device, DTYPES[precision])
     return CapturedStep(
         net, images, labels, batch, autocast=precision == "bfloat16", nesterov=nesterov,
         bias_rate=bias_rate, smoothing=smoothing, compiled=kind == "compiled",

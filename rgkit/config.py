@@ -198,14 +198,18 @@ class StepTiming(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        from rgkit.models.names import model
-
         for name in ("size", "batch", "pairs", "steps"):
             value = getattr(self, name)
             least = 2 if name in ("batch", "pairs") else 1
             require(isinstance(value, int) and value >= least, name, value, f"{least} or more")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
-        object.__setattr__(self, "model", str(model(self.model)))
+        object.__setattr__(self, "model", str(self.network()))
+
+    def network(self) -> Spec:
+        """Return the network, see `rgkit.models.names`."""
+        from rgkit.models.names import model
+
+        return model(self.model)
 
 
 KINDS: dict[str, type[Config]] = {

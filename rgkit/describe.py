@@ -77,9 +77,10 @@ def describe(grid: Grid) -> str:
                 size += f", compared by {one.features}" if one.features else ""
                 size += f", judged by {one.judge} with {one.adversarial} + {one.lambda_l1:g} L1"
                 size += f", {one.augment}"
+            rounded = {"bfloat16": "bfloat16 where the machine is fast in it"}
             words.append(
                 f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
-                f"batch {one.batch}, {one.precision}."
+                f"batch {one.batch}, {rounded.get(one.precision, one.precision)}."
             )
     if grid.note:
         words.append(f"({grid.note})")

@@ -13,8 +13,27 @@ from pathlib import Path
 
 import torch
 
+from rgkit.config import StepTiming, Trained
+from rgkit.models.names import model
+
 # Weights are kept in these; bfloat16 is autocast around the forward pass.
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+# What an x86 processor can do, the least first, and by which of torch.cpu's functions it is known.
+CAN = {
+    "SSE4.1": "", "AVX": "", "AVX2": "_is_avx2_supported", "AVX-512": "_is_avx512_supported",
+    "AVX-512 BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported",
+}  # fmt: skip
+# The values of $ONEDNN_MAX_CPU_ISA that limit it to less than AMX.
+LIMITS = {
+    "SSE41": "SSE4.1", "AVX": "AVX", "AVX2": "AVX2", "AVX2_VNNI": "AVX2", "AVX2_VNNI_2": "AVX2",
+    "AVX512_CORE": "AVX-512", "AVX512_CORE_VNNI": "AVX-512", "AVX512_CORE_BF16": "AVX-512 BF16",
+    "AVX512_CORE_FP16": "AVX-512 BF16", "AVX10_1_512": "AVX-512 BF16",
+}  # fmt: skip
+# Families of networks whose step takes longer in bfloat16 even on a CPU that multiplies it: their
+# depthwise convolutions, 1.35 and 1.15 times as long as in float32 with AVX-512 BF16 (one thread,
+# torch 2.13). Of the others, 18 families and shapes, none took over 1.03. `make bench` measures it.
+SLOWER = ("small_mobilenetv2", "mobilenetv2")
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -60,6 +79,43 @@ def device_name(device: str = "auto") -> str:
     if where.type == "cuda":
         return torch.cuda.get_device_name(where)
     return f"{platform.machine()} CPU, one thread"
+
+
+def processor(where: torch.device) -> str:
+    """Return what kind of processor oneDNN may use, or a GPU's capability; "" is not known.
+
+    >>> processor(torch.device("cpu")) in [*CAN, ""]
+    True
+    """
+    if where.type == "cuda":
+        return "capability {}.{}".format(*torch.cuda.get_device_capability(where))
+    kinds = list(CAN)
+    can = [kind for kind in kinds if getattr(torch.cpu, CAN[kind], lambda: False)()]
+    if not can:
+        return ""
+    limit = LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), kinds[-1])
+    return min(can[-1], limit, key=kinds.index)
+
+
+def arithmetic(config: Trained | StepTiming, where: torch.device) -> str:
+    """Return in which arithmetic a run takes place: the fastest of at least its precision.
+
+    bfloat16 where the device multiplies it and the network gains by it, else float32: a processor
+    that has to emulate it takes 9 to 23 times as long. Branches, copies and wider forms of a
+    network follow it, so that the arms of a seed are alike.
+
+    >>> arithmetic(StepTiming(precision="float64"), torch.device("cpu"))
+    'float64'
+    """
+    if config.precision != "bfloat16":
+        return config.precision
+    if where.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(where) >= (8, 0) else "float32"
+    network = config.network()
+    base = getattr(network, "base", "")
+    family = model(base).name if base else network.name
+    fast = processor(where) in ("AVX-512 BF16", "AMX") and family not in SLOWER
+    return "bfloat16" if fast else "float32"
 
 
 @contextlib.contextmanager

@@ -160,6 +160,29 @@ class Grid(Sequence[Cell]):
         return dataclasses.replace(self, cells=self.cells + other.cells)
 
 
+def _block(cell: Cell, *beside: str) -> tuple[tuple[str, str], ...]:
+    """What the arms of a cell have in common: its other labels, but for those named `beside`."""
+    apart = ("arm", *beside)
+    return tuple((name, str(value)) for name, value in cell.labels.items() if name not in apart)
+
+
+def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
+    """Return the runs of several grids that are compared seed by seed, the arms of a cell together.
+
+    Cells that differ in the learning rate count as one, as each arm may have a rate of its own.
+
+    >>> from rgkit.config import Classification
+    >>> axes = {"arm": ["plain", "RG"], "seed": [0, 1]}
+    >>> [len(block) for block in blocks([Grid(cross(Classification(), axes))])]
+    [2, 2]
+    """
+    found: dict[Any, list[Config]] = {}
+    for number, grid in enumerate(grids):
+        for cell in grid:
+            found.setdefault((number, _block(cell, "lr")), []).append(cell.config)
+    return list(found.values())
+
+
 FIRST_SEEDS = 3  # the fewest that make an interval worth showing
 
 
@@ -179,14 +202,13 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     """
     keyed = []
     for number, grid in enumerate(grids):
-        blocks: dict[Any, int] = {}
+        numbers: dict[Any, int] = {}
         alike = [str(c.config.replace(seed=0) if "seed" in c.labels else c.config) for c in grid]
         seeds: dict[str, set[int]] = {}
         for cell, setting in zip(grid, alike, strict=True):
             seeds.setdefault(setting, set()).add(cell.labels.get("seed", 0))
         for cell, setting in zip(grid, alike, strict=True):
-            others = tuple((k, str(v)) for k, v in cell.labels.items() if k != "arm")
-            block = blocks.setdefault(others, len(blocks))
+            block = numbers.setdefault(_block(cell), len(numbers))
             seed = cell.labels.get("seed", 0)
             rank = sum(other < seed for other in seeds[setting])
             place = (rank // FIRST_SEEDS, cell.priority, seed, number, block)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rgkit.data.augment import Augmenter
 from rgkit.models.features import network
+from rgkit.models.layout import channels_last
 
 
 def kernel_distance(made: Tensor, true: Tensor) -> Tensor:
@@ -59,8 +60,7 @@ class Features:
     """
 
     def __init__(self, name: str = "", where: torch.device | str = "cpu") -> None:
-        net = network(name).to(where)
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = channels_last(network(name), where, torch.float32)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return features [batch, features] of pictures from 0 to 1, whatever their precision."""

@@ -56,7 +56,7 @@ def performing(
     place : int
         Runs that share a GPU at the same time each have a place of their own.
     """
-    from rgkit.device import device_name
+    from rgkit.device import arithmetic, device_name, pick_device, processor
 
     if isinstance(config, ImageFolder) and config.processes > 1:
         from torch import distributed
@@ -65,10 +65,13 @@ def performing(
             from rgkit.ranks import sharing
 
             return (yield from sharing(config, how, stop))
-    start = time.perf_counter()
+    where = pick_device(how.device)
+    # What a run costs does not depend on what else keeps the processor busy.
+    clock = time.process_time if where.type == "cpu" else time.perf_counter
+    start = clock()
     commit()  # before the run, so that it names the code that ran
     name, earlier = device_name(how.device), dict[str, Any](seconds=0.0, resumed=0)
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = {"processor": processor(where)}
     if isinstance(config, Trained):
         from rgkit.train import Training
 
@@ -77,6 +80,9 @@ def performing(
         kept = Checkpoint(how.store, config, how.every, way) if how.store else None
         found = kept.load(training.where) if kept else None
         if found is not None and (found["step"], found["device"]) == (training.step.name, name):
+            begun = found.get("arithmetic", config.precision)  # older ones had that of the config
+            if begun != training.config.precision:
+                training = Training(config, how.device, how.step, place, begun)
             training.load(found)
             earlier = {"seconds": found["seconds"], "resumed": found["resumed"] + 1}
         outcome = training.outcome
@@ -87,18 +93,19 @@ def performing(
             training.collect()
             last = stop() or how.late()
             if kept and not training.over and (kept.due or last):
-                spent = earlier["seconds"] + time.perf_counter() - start
+                spent = earlier["seconds"] + clock() - start
                 kept.save(
                     training.state()
                     | {"device": name, "seconds": spent, "resumed": earlier["resumed"]}
                 )
             if last and not training.over:
                 return None
-        extra["step"] = training.step.name
+        extra |= {"step": training.step.name, "arithmetic": training.config.precision}
     elif isinstance(config, StepTiming):
         from rgkit.timing import time_steps
 
         outcome = time_steps(config, how.device)
+        extra["arithmetic"] = arithmetic(config, where)
         yield 1.0, None
     else:
         raise NotImplementedError(f"no code runs the task {config.task!r}")
@@ -112,7 +119,7 @@ def performing(
         status=outcome.status,
         diverged_at=outcome.diverged_at,
         epochs=outcome.epochs,
-        source=source(name, earlier["seconds"] + time.perf_counter() - start) | extra,
+        source=source(name, earlier["seconds"] + clock() - start) | extra,
         samples=outcome.samples,
         along=outcome.along,
     )

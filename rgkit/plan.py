@@ -10,12 +10,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rgkit.config import Config
+from rgkit.config import Config, Trained
+from rgkit.grid import Grid, blocks, in_order
 from rgkit.notebook import UsageError, find, grid
 from rgkit.store import Store
 
@@ -118,29 +119,51 @@ def run(args: argparse.Namespace) -> int:
     return _run(args, Store())
 
 
-def _grown(args: argparse.Namespace, store: Store, seen: set[Path]) -> list[Config]:
-    """The plan's runs that were not seen before; a grid may grow as records arrive.
+def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], str]) -> set[Path]:
+    """Return the missing runs whose seed was begun in another arithmetic than would be used here.
 
-    (The grid of an arm at its own best rate is known only when the rate has been chosen.)
+    The arms of a seed are compared with each other, so they are to round alike.
     """
-    from rgkit.grid import in_order
+    found = set[Path]()
+    for block in blocks(grids):
+        files = {store.path(c): c for c in block}
+        missing = {path: c for path, c in files.items() if not path.is_file()}
+        begun = {store.read(path).arithmetic for path in files if missing and path not in missing}
+        for path, config in missing.items():
+            if begun and isinstance(config, Trained) and here(config) not in begun:
+                found.add(path)
+    return found
 
+
+def _grown(
+    args: argparse.Namespace, store: Store, seen: set[Path], here: Callable[[Trained], str]
+) -> tuple[list[Config], set[Path]]:
+    """The plan's runs that were not seen before, without those that are left to another machine.
+
+    A grid may grow as records arrive: that of an arm at its own best rate is known only when the
+    rate has been chosen.
+    """
     grids = [grid(path, {"profile": args.profile}) for path in notebooks(args.only)]
+    apart = begun_otherwise(grids, store, here)
     found = {store.path(c): c for c in in_order(grids)}
-    return [config for path, config in found.items() if path not in seen]
+    return [config for path, config in found.items() if path not in seen | apart], apart
 
 
 def _run(args: argparse.Namespace, store: Store) -> int:
-    from rgkit.device import pick_device
+    from rgkit.device import arithmetic, pick_device
     from rgkit.progress import Estimator, clock
     from rgkit.runner import Summary, run_missing
 
-    configs = _grown(args, store, set())
-    out = _writable(args.out) if args.out else None
     try:
-        pick_device(args.device)
+        where = pick_device(args.device)
     except ValueError as error:
         raise UsageError(f"--device: {error}") from None
+
+    def here(config: Trained) -> str:
+        return arithmetic(config, where)
+
+    configs, apart = _grown(args, store, set(), here)
+    out = _writable(args.out) if args.out else None
     every, recorded, done = list(configs), 0, Summary()
     begun = time.monotonic()
     with _interruptible() as asked:
@@ -158,7 +181,7 @@ def _run(args: argparse.Namespace, store: Store) -> int:
                 stop=lambda: bool(asked),
                 show="bar" if sys.stderr.isatty() else "lines",
             )
-            configs = _grown(args, store, {store.path(c) for c in every})
+            configs, apart = _grown(args, store, {store.path(c) for c in every}, here)
             every += configs
     diverged = [r for c in done.finished if (r := store.get(c)) and r.status == "diverged"]
     print(
@@ -166,8 +189,13 @@ def _run(args: argparse.Namespace, store: Store) -> int:
         f"({len(diverged)} of them diverged), {len(done.stopped)} stopped at a checkpoint, "
         f"{len(done.left)} not begun, {len(done.failed)} failed"
     )
+    if apart:
+        print(
+            f"{len(apart)} more are left to another machine: the other arms of their seeds were "
+            "trained in an arithmetic that this one would not use"
+        )
     if done.left and not (done.finished or done.stopped or asked):
-        estimate = Estimator(store)  # it reads every record: once
+        estimate = Estimator(store, here=here)  # it reads every record: once
         seconds = [s for c in done.left if (s := estimate.seconds(c)) is not None]
         shortest = clock(min(seconds, default=None))
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,7 @@ def provenance(*what: Results | Grid, records_url: str = "../../results") -> Non
         "profile": grid.profile,
         "runs": len(records),
         "seconds": round(sum(r.source["seconds"] for r in records)),
+        "arithmetics": dict(Counter(r.arithmetic for r in records).most_common()),
         "devices": sorted({r.source["device"] for r in records}),
         "commits": sorted({r.source["commit"] for r in records}),
         "dates": sorted({r.source["date"] for r in records}),
@@ -189,6 +191,8 @@ def provenance(*what: Results | Grid, records_url: str = "../../results") -> Non
     if records:
         words.append(f"{len(records)} records, {facts['seconds'] / 60:.0f} minutes of training")
         words.append(f"on {', '.join(facts['devices'])}")
+        if len(facts["arithmetics"]) > 1:
+            words.append(" and ".join(f"{n} in {name}" for name, n in facts["arithmetics"].items()))
         words.append(f"{' to '.join(dict.fromkeys((facts['dates'][0], facts['dates'][-1])))}")
         words.append(f"commit {', '.join(facts['commits'])}")
     kept = [] if grid.profile == "smoke" else records

@@ -155,13 +155,13 @@ def run_missing(
     if not todo:
         return Summary()
     from rgkit import processes
-    from rgkit.device import default_jobs, device_name, pick_device, turn
+    from rgkit.device import arithmetic, default_jobs, device_name, pick_device, turn
 
     where = pick_device(device)
     jobs = jobs or default_jobs(where)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     how = How(device, step, store, every, deadline)
-    estimate = Estimator(store, device_name(device))
+    estimate = Estimator(store, device_name(device), lambda config: arithmetic(config, where))
     work = Work(store, how, out, stop, Progress(todo, estimate, min(jobs, len(todo)), show))
     # What is timed runs alone; what is trained can share the machine.
     alone = [c for c in todo if not isinstance(c, Trained)]

@@ -121,7 +121,9 @@ class Trained(Config):
         Law of the loss weight, see `rgkit.weights`.
     schedule : str
         Learning-rate schedule, see `rgkit.schedules`.
-    precision : "float32", "bfloat16" (autocast) or "float64"
+    precision : "float32", "bfloat16" or "float64"
+        bfloat16 means the fastest arithmetic of at least that precision: autocast to bfloat16 where
+        the device is fast in it, float32 elsewhere, see `rgkit.device.arithmetic`.
     augment : "none", "flip", "crop" or "crop+flip"
     seed : int
         Seed of initial weights, batch order, augmentation and loss weight, a stream each.

@@ -17,6 +17,7 @@ from rgkit.data.folders import Folder
 from rgkit.device import DTYPES, cores
 from rgkit.imagefolder import ImageFolder
 from rgkit.models.classification import build
+from rgkit.models.layout import channels_last
 from rgkit.step import Kept, make_optimizer, train_epoch
 
 TOP = 5
@@ -66,8 +67,8 @@ class FolderStep(Kept):
 
     def __init__(self, config: ImageFolder, classes: int, images: Folder) -> None:
         where = images.where
-        net = build(config.model, classes, seed=config.seed).to(where, DTYPES[config.precision])
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = build(config.model, classes, seed=config.seed)
+        self.net = channels_last(net, where, DTYPES[config.precision])
         self.optimizer = make_optimizer(config, self.net)
         self.parts = {"net": self.net, "optimizer": self.optimizer}
         self.config, self.images, self.where, self.epochs = config, images, where, 0

@@ -15,6 +15,7 @@ from rgkit.config import STEPS, Classification, Trained
 from rgkit.data.augment import Augmenter, Boxes, Masks, Plan
 from rgkit.device import DTYPES
 from rgkit.models.calibrated import calibrate_after
+from rgkit.models.layout import channels_last
 from rgkit.recipe import Lookahead, fresh, groups
 from rgkit.spec import nearest
 
@@ -135,8 +136,7 @@ class PlainStep(Kept):
         labels: Tensor | Masks | Boxes,
         losses_of: Losses = classify,
     ) -> None:
-        net = net.to(images.scale.device, DTYPES[config.precision])
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = channels_last(net, images.scale.device, DTYPES[config.precision])
         self.optimizer = make_optimizer(config, self.net)
         self.parts = {"net": self.net, "optimizer": self.optimizer}
         if isinstance(config, Classification) and config.lookahead:

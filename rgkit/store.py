@@ -30,7 +30,8 @@ class Record:
     """What one run measured and where it came from.
 
     ``epochs`` holds a list per metric, ``status`` is "finished" or "diverged"; ``source`` holds
-    commit, device, versions, seconds and date, which are recorded but do not enter the key;
+    commit, device, processor, arithmetic, versions, seconds and date, which are recorded but do
+    not enter the key;
     ``samples`` holds what a network made of a few pictures at the end, see `rgkit.samples`, and
     ``along`` what it made of the first of them on the way.
     """
@@ -45,6 +46,11 @@ class Record:
     numerics: int = NUMERICS
     samples: list[str] = field(default_factory=list)
     along: list[str] = field(default_factory=list)
+
+    @property
+    def arithmetic(self) -> str:
+        """In which arithmetic the run took place; that of its config, where it does not say."""
+        return str(self.source.get("arithmetic", getattr(self.config, "precision", "")))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain data, in the order of the file."""
@@ -85,7 +91,10 @@ def commit() -> str:
 
 
 def source(device: str, seconds: float) -> dict[str, Any]:
-    """Return where numbers come from: commit, device, versions, seconds, date (UTC)."""
+    """Return where numbers come from: commit, device, versions, seconds, date (UTC).
+
+    The seconds of a run on a CPU are its processor's since 2026-11-28, before that a clock's.
+    """
     return {
         "commit": commit(),
         "device": device,

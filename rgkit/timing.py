@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.config import StepTiming
-from rgkit.device import DTYPES, pick_device, reproducible
+from rgkit.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.models.classification import build
+from rgkit.models.layout import channels_last
 from rgkit.streams import stream
 from rgkit.train import Outcome
 
@@ -62,6 +63,7 @@ def time_steps(
     ['plain', 'plain_again', 'rg']
     """
     where, dtype = pick_device(device), DTYPES[config.precision]
+    autocast = arithmetic(config, where) == "bfloat16"
     draws = stream(config.seed, "noise")
     shape = (config.batch, 3, config.size, config.size)
     images = torch.from_numpy(draws.standard_normal(shape)).to(where, dtype)
@@ -69,15 +71,13 @@ def time_steps(
     labels = torch.from_numpy(draws.integers(0, 10, config.batch)).to(where)
     outcome = Outcome(epochs={name: [] for name in BLOCKS})
     with reproducible(config.seed):
-        net = build(config.model, seed=config.seed).to(where, dtype)
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = channels_last(build(config.model, seed=config.seed), where, dtype)
         net.train()
         optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
         for pair in range(-1, config.pairs):  # pair -1 warms up and is not kept
             turn = pair % len(BLOCKS)
             for name in BLOCKS[turn:] + BLOCKS[:turn]:
                 weights = draws.random(config.steps).tolist() if name == "rg" else None
-                autocast = config.precision == "bfloat16"
                 ms = _block(net, optimizer, images, labels, weights, config.steps, autocast)
                 if pair >= 0:
                     outcome.epochs[name].append(ms)

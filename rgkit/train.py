@@ -13,7 +13,7 @@ import torch
 from rgkit import schedules, weights
 from rgkit.config import Trained
 from rgkit.data.augment import epoch_plan
-from rgkit.device import pick_device, reproducible
+from rgkit.device import arithmetic, pick_device, reproducible
 from rgkit.metrics import epoch_totals, names, weight_norm
 from rgkit.samples import stops
 from rgkit.tasks import TASKS
@@ -47,12 +47,21 @@ class Training:
     config : Trained
     device : str
     step, place : see `rgkit.step.make_step`
+    used : str
+        The arithmetic in which the run was begun; "" for the one that `rgkit.device.arithmetic`
+        chooses. It is the precision of ``self.config``.
     """
 
     def __init__(
-        self, config: Trained, device: str = "auto", step: str = "auto", place: int = 0
+        self,
+        config: Trained,
+        device: str = "auto",
+        step: str = "auto",
+        place: int = 0,
+        used: str = "",
     ) -> None:
         where = pick_device(device)
+        config = config.replace(precision=used or arithmetic(config, where))
         self.config, self.where, self.outcome = config, where, Outcome()
         self.task = task = TASKS[config.task]
         train, test, held, classes = task.splits(config, where)
@@ -143,7 +152,8 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, for a checkpoint."""
         done = {"epochs": self.outcome.epochs, "along": self.outcome.along}
-        return {"step": self.step.name} | done | self.step.state()
+        way = {"step": self.step.name, "arithmetic": self.config.precision}
+        return way | done | self.step.state()
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state` returned; ValueError where it fits another step."""

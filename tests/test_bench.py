@@ -19,10 +19,12 @@ TINY = "resnet8(2)"
         lambda: paper_style.paper_style(TINY, 1, "cpu"),
         lambda: blocks.ours(TINY, 1, "cpu"),
         lambda: blocks.ours(TINY, 1, "cpu", precision="float32", channels_last=False),
+        lambda: blocks.plain(TINY, "cpu", "bfloat16"),
+        lambda: pictures.plain("cpu", "float32"),
         lambda: blocks.in_streams(TINY, 1, 2, "cpu"),
         lambda: blocks.stacked(TINY, 1, 2, "cpu"),
     ],
-    ids=["paper", "ours", "contiguous", "in turn", "stacked"],
+    ids=["paper", "ours", "contiguous", "plain", "plain masks", "in turn", "stacked"],
 )
 def test_every_block_trains_and_returns_a_speed(block):
     assert block()() > 0

@@ -408,14 +408,15 @@ def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others
     assert progress.left() == "about 0 s to go"
 
 
-def test_a_log_hears_of_a_long_run_once_in_a_while(monkeypatch, capsys):
+def test_a_log_hears_at_once_what_will_be_done_and_then_once_in_a_while(monkeypatch, capsys):
     monkeypatch.setattr("rgkit.progress.PAUSE", -1.0)
     progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, "lines")
     for part in (0.0, 0.5):
         progress.tell(RUN, part)
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "0 % of 2 runs; 2 runs of a speed not known yet to go"
-    assert said[1].startswith("25 % of 2 runs; about")
+    first = "2 runs on digits, 1 at a time; 2 runs of a speed not known yet to go"
+    assert said[:2] == [first, "0 % of 2 runs; 2 runs of a speed not known yet to go"]
+    assert said[2].startswith("25 % of 2 runs; about")
     progress.end(RUN, "71.00 %, 3 s")
     assert "[1/2] data=digits, " in capsys.readouterr().err
 
@@ -614,3 +615,15 @@ def test_the_plan_goes_on_with_runs_that_only_its_records_call_for(tmp_path, mon
     ]
     assert cli.main(words) == 0
     assert "8 runs: 8 were recorded, 0 trained now" in capsys.readouterr().out
+
+
+def test_what_a_run_costs_is_counted_in_seconds_of_the_processor():
+    """A machine that is busy otherwise would make the plan's estimates too long."""
+    waits, begun = [], time.monotonic()
+
+    def wait(part, loss):
+        waits.append(0.3)
+        time.sleep(0.3)
+
+    record = perform(TINY, How("cpu"), wait)
+    assert record.source["seconds"] < time.monotonic() - begun - 0.9 * sum(waits)

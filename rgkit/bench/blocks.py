@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from rgkit.bench.paper_style import BATCH, MEAN, PADDING, STD, Block, pixels
 from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.device import DTYPES, pick_device, reproducible
+from rgkit.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.models.classification import build
 from rgkit.processes import end_with_parent
 from rgkit.step import make_step
@@ -40,6 +40,8 @@ def make_ours(
 ) -> Callable[[int], Tensor]:
     """Return a function that trains one epoch of `steps` batches with rgkit's own step."""
     where, config = pick_device(device), Classification(model=model, **changes)
+    if "precision" not in changes:
+        config = config.replace(precision=arithmetic(config, where))
     shown, labels = (torch.from_numpy(part) for part in pixels(BATCH * steps))
     look = Augmenter if channels_last else _Contiguous
     images = look(shown.to(where), MEAN, STD, PADDING, DTYPES[config.precision])
@@ -80,6 +82,41 @@ def alone(epoch: Callable[[int], Tensor], images: int, threads: int = 1) -> Bloc
             return images / (time.perf_counter() - start)
 
     return block
+
+
+def plain(model: str, device: str, precision: str) -> Block:
+    """Return the step written out in plain PyTorch, on a batch that is there: what can be had."""
+    x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
+    return by_hand(build(model), x, y, cross_entropy, device, precision)
+
+
+def by_hand(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss_of: Callable[[Any, Tensor], Tensor],
+    device: str,
+    precision: str,
+) -> Block:
+    """Return two seconds of steps on one batch; the first two steps are not among them."""
+    where = pick_device(device)
+    net = net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x, y = x.to(where, memory_format=torch.channels_last), y.to(where)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
+
+    def epoch(steps: int) -> Tensor:
+        for _ in range(steps):
+            with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                found = net(x)
+                loss = loss_of(found, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.detach()
+
+    alone(epoch, len(x))()
+    steps = max(1, round(2 * alone(epoch, len(x))() / len(x)))
+    return alone(lambda number: epoch(steps), len(x) * steps)
 
 
 def in_streams(model: str, steps: int, jobs: int, device: str = "auto") -> Block:

@@ -33,8 +33,9 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _times(bounds: Sequence[float]) -> str:
-    return f"**{bounds[0]:.1f}×** [{bounds[1]:.1f}, {bounds[2]:.1f}]"
+def _times(bounds: Sequence[float], digits: int = 1) -> str:
+    middle, low, high = (f"{value:.{digits}f}" for value in bounds)
+    return f"**{middle}×** [{low}, {high}]"
 
 
 def _bars(rows: Mapping[str, float], unit: str) -> str:
@@ -97,6 +98,26 @@ def _choices(found: Mapping[str, Any]) -> str:
     return f"What one step of `{model}` is made of:\n\n" + _bars(bars, "images/s")
 
 
+def _arithmetics(found: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f"`{row['model']}`",
+            *(f"{median(row[name]):,.0f}" for name in ("float32", "bfloat16", "ours")),
+            _times(row["ratio"], 2),
+        )
+        for row in found["arithmetics"]
+    ]
+    heads = (
+        "network", "plain, float32", "plain, bfloat16", "ours", "time of ours ÷ the faster",
+    )  # fmt: skip
+    return (
+        "Images per second of one run in the arithmetic that "
+        "{doc}`the machine chooses <methods>`, and of the same step written out in plain "
+        "PyTorch in both, on one batch that lies ready. 1.1 or less is the aim.\n\n"
+        + _table(heads, rows)
+    )
+
+
 def _rest(found: Mapping[str, Any]) -> str:
     rows = []
     for row in found["overhead"]:
@@ -140,16 +161,20 @@ def page(folder: Path) -> str:
     sections = []
     for found in latest(folder):
         where = found["source"]
+        kind = where.get("processor", "")  # older files lack it, and the next section
+        compared = ["### Arithmetic\n", _arithmetics(found)] if "arithmetics" in found else []
         sections += [
             f"## {where['device'].split(',')[0]}, {found['cores']} cores\n",
             f"Measured in one run of {where['seconds'] / 60:.0f} minutes on {where['date']}, "
-            f"torch {where['versions']['torch']}, commit {where['commit']}.\n",
+            f"torch {where['versions']['torch']}, commit {where['commit']}"
+            f"{kind and f', {kind}'}.\n",
             "### Training\n",
             _throughput(found),
             "### Several runs at once\n",
             _ways(found),
             "### Precision, memory and threads\n",
             _choices(found),
+            *compared,
             "### Everything else\n",
             _rest(found),
         ]

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rgkit._torchvision import import_torchvision
-from rgkit.bench.blocks import alone
+from rgkit.bench.blocks import alone, by_hand
 from rgkit.bench.paper_style import Block, in_a_loop
 from rgkit.config import Segmentation
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
 from rgkit.data.layouts import IMAGENET
-from rgkit.device import DTYPES, pick_device
+from rgkit.device import DTYPES, arithmetic, pick_device
 from rgkit.iou import VOID
 from rgkit.models.segmentation import build
 from rgkit.pixels import AUXILIARY, label_pixels
@@ -61,17 +61,24 @@ def paper_style(steps: int, device: str = "auto", model: str = MODEL) -> Block:
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9, weight_decay=5e-4)
     pairs = _Pairs(BATCH * (steps + 1))
 
-    def loss_of(x: Tensor, y: Tensor) -> Tensor:
-        main, second = net(x)
-        loss = cross_entropy(main, y, ignore_index=VOID)
-        return loss + AUXILIARY * cross_entropy(second, y, ignore_index=VOID)
+    return in_a_loop(pairs, BATCH, where, optimizer, lambda x, y: _loss_of(net(x), y))
 
-    return in_a_loop(pairs, BATCH, where, optimizer, loss_of)
+
+def _loss_of(found: tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+    main, second = (cross_entropy(logits, y, ignore_index=VOID) for logits in found)
+    return main + AUXILIARY * second
+
+
+def plain(device: str, precision: str) -> Block:
+    """Return the step written out in plain PyTorch, see `rgkit.bench.blocks.plain`."""
+    images, masks = (torch.from_numpy(part) for part in pictures(BATCH))
+    return by_hand(build(MODEL, CLASSES), images / 255, masks.long(), _loss_of, device, precision)
 
 
 def ours(steps: int, device: str = "auto", model: str = MODEL) -> Block:
     """Return one run of rgkit, alone, on one thread; the first epoch is not timed."""
     where, config = pick_device(device), Segmentation(model=model, batch=BATCH)
+    config = config.replace(precision=arithmetic(config, where))
     shown, labels = (torch.from_numpy(part).to(where) for part in pictures(BATCH * steps))
     images = Augmenter(shown, *IMAGENET, 0, DTYPES[config.precision])
     net = build(config.model, CLASSES)

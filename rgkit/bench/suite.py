@@ -19,7 +19,7 @@ from rgkit.bench import blocks, pictures
 from rgkit.bench.book import book, loading, say
 from rgkit.bench.paper_style import Block, paper_style
 from rgkit.config import StepTiming
-from rgkit.device import cores, default_jobs, device_name, pick_device
+from rgkit.device import cores, default_jobs, device_name, pick_device, processor
 from rgkit.stats import Difference, difference
 from rgkit.store import Store, source
 
@@ -90,6 +90,30 @@ def masked(rounds: int, device: str) -> Rows:
     row["ratio_alone"] = _bounds(_ratio(found["alone"], found["paper"]))
     say(f"{pictures.MODEL}: {median(found['alone']):.0f} images/s")
     return [row]
+
+
+def arithmetics(rounds: int, device: str) -> Rows:
+    """Our step against the same written out in plain PyTorch in either precision, a row a network.
+
+    The ratio is of the time for an image, ours to that of the faster of the two.
+    """
+    gpu, rows = pick_device(device).type == "cuda", list[dict[str, Any]]()
+    for model in ("resnet8(16)", "small_densenet", "small_mobilenetv2", pictures.MODEL):
+        masks = model == pictures.MODEL
+        steps = 100 if gpu or masks else 20
+        timed = {
+            precision: pictures.plain(device, precision)
+            if masks
+            else blocks.plain(model, device, precision)
+            for precision in ("float32", "bfloat16")
+        }
+        timed["ours"] = pictures.ours(steps, device) if masks else blocks.ours(model, steps, device)
+        found = blocks.interleaved(timed, rounds)
+        faster = max(("float32", "bfloat16"), key=lambda precision: median(found[precision]))
+        ratio = _bounds(_ratio(found[faster], found["ours"]))
+        rows.append({"model": model, **found, "faster": faster, "ratio": ratio})
+        say(f"{model}: {ratio[0]:.2f} times as long as the faster, {faster}")
+    return rows
 
 
 def ways(rounds: int, device: str) -> Rows:
@@ -173,6 +197,7 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
         "loading": loading(),
         "throughput": throughput(rounds + 1, device),
         "masked": masked(rounds + 1, device),
+        "arithmetics": arithmetics(rounds + 1, device),
         "ways": ways(rounds, device),
         "choices": choices(rounds, device),
         "overhead": overhead(device, 4 if quick else 60),
@@ -181,6 +206,7 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
         found["book"] = book(1 if quick else 5)
     found["cores"] = cores()
     found["source"] = source(name, time.perf_counter() - start)
+    found["source"]["processor"] = processor(pick_device(device))
     folder.mkdir(parents=True, exist_ok=True)
     number = 1 + len(list(folder.glob(f"{slug}.*.json")))
     path = folder / f"{slug}.{number}.json"

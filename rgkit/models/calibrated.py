@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
 
+from rgkit.models.layout import convolve
 from rgkit.models.names import GC
 
 
@@ -68,7 +68,7 @@ class GCConv2d(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Convolve features [batch, K * in, height, width], all branches at once."""
         bias = None if self.bias is None else self.bias.repeat(self.spec.branches)
-        return conv2d(features, self.kernels(), bias, **self.options)
+        return convolve(features, self.kernels(), bias, **self.options)
 
     @torch.no_grad()
     def calibrate(self) -> None:

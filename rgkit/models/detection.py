@@ -100,7 +100,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
-        found: Tensor = self.body(images.contiguous())  # why: see `rgkit.tasks._box_step`
+        found: Tensor = self.body(images.contiguous())  # see `rgkit.tasks._box_step`
         return found.unflatten(1, (self.branches, -1)).mean(1) if self.mean else found
 
 
