@@ -64,7 +64,7 @@ def sensitivity(tuning: Results, panels: str, value: str = "score", last: int = 
         ax.set_xlim(table["lr"].min() / 1.4, table["lr"].max() * 1.4)
     what = measured(tuning)[1]
     what = f"validation {what.removeprefix('test ')}" if value == "score" else what
-    _label_edges(parts, "learning rate at the start", what)
+    _label_edges(parts, "highest learning rate of the run", what)
     labels = {
         label: line
         for ax, _ in parts

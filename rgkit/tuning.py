@@ -263,6 +263,8 @@ def best_rates(
     def made(name: str, like: Grid | None) -> BestRates:
         rate = classification(name, like=like, **options)[0].config.lr
         search = {"lr": [rate * factor for factor in times], "seed": tuning_seeds}
+        if (like.profile if like else name) == "smoke":  # whether it runs is all that is asked
+            search = {axis: values[:2] for axis, values in search.items()}
         tried = classification(name, like=like, validation=True, **options, **search)
         main = "quick" if tried.profile == "embedded" else tried.profile
         return BestRates(tried, tuple(range(seeds.get(main, 0) or SEEDS[main])), priority)
