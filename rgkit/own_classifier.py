@@ -84,6 +84,7 @@ def make(path: Path, config: Classification = CONFIG, device: str = "cpu") -> di
     with reproducible(config.seed):
         _, accuracy = evaluate(net, *training.measured[0], autocast=False)
     facts |= {"config": config.as_dict(), "fingerprint": fingerprint_of(config)}
+    facts["arithmetic"] = training.config.precision
     facts |= {"accuracy": accuracy.item(), "seconds": round(time.monotonic() - began, 3)}
     with path.open("xb") as file:
         np.savez_compressed(file, provenance=np.array(json.dumps(facts)), **arrays)
