@@ -24,6 +24,7 @@ from rgkit.stats import Difference, difference
 from rgkit.store import Store, source
 
 MODELS = ("resnet8(16)", "resnet18", "resnet34")
+SMALL = ("resnet8(16)", "airbench(16)", "small_densenet", "small_mobilenetv2")
 # A run of 30 epochs over all of CIFAR-10, its tests counted as a third of a step.
 RUN_IMAGES = 30 * (50_000 + 10_000 / 3)
 Rows = list[dict[str, Any]]
@@ -98,7 +99,7 @@ def arithmetics(rounds: int, device: str) -> Rows:
     The ratio is of the time for an image, ours to that of the faster of the two.
     """
     gpu, rows = pick_device(device).type == "cuda", list[dict[str, Any]]()
-    for model in ("resnet8(16)", "small_densenet", "small_mobilenetv2", pictures.MODEL):
+    for model in (*SMALL, pictures.MODEL):
         masks = model == pictures.MODEL
         steps = 100 if gpu or masks else 20
         timed = {
