@@ -59,7 +59,7 @@ class CapturedStep:
         self.autocast, self.nesterov, self.smoothing = autocast, nesterov, smoothing
         self.forward = torch.compile(net) if compiled else net
         self.groups = groups(net, bias_rate)
-        self.params: list[Tensor] = [p for group in self.groups for p in group.params]
+        self.params: list[Tensor] = [p for group in self.groups for p in group.learning()]
         self.velocity = [torch.zeros_like(p) for p in self.params]
         self.lookahead: Lookahead | None = None
         self.trained = 0  # epochs of the run
@@ -110,7 +110,7 @@ class CapturedStep:
         """SGD as torch.optim.SGD has it, with every coefficient a tensor on the device."""
         first, lr = 0, self.lr[self.at].squeeze(0)
         for place, group in enumerate(self.groups):
-            own = slice(first, first + len(group.params))
+            own = slice(first, first + len(group.learning()))
             params, velocity, way = self.params[own], self.velocity[own], grads[own]
             torch._foreach_add_(way, torch._foreach_mul(params, self.weight_decay / group.scale))
             torch._foreach_mul_(velocity, self.momentum)

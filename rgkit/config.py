@@ -53,9 +53,8 @@ class Classification(Trained):
     bias_rate : float
         Times the learning rate, for the biases of batch norms; their weight decay is divided by it.
     independent_decay : bool
-        `weight_decay` is what a step takes off the weights at the schedule's height, so that
-        another learning rate leaves it as it is: the optimizer's coefficient is
-        ``weight_decay / lr``.
+        `weight_decay` is the learning rate times the optimizer's coefficient, so that another
+        rate leaves the product as it is.
     lookahead : int
         Steps after which slow weights follow, see `rgkit.recipe.Lookahead`; 0 is without.
 
@@ -80,7 +79,9 @@ class Classification(Trained):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.whole(reflect=0, lookahead=0)
-        smooth = self.label_smoothing
+        require(self.reflect < 8, "reflect", self.reflect, "fewer pixels than a picture has")
+        smooth, fixed = self.label_smoothing, self.independent_decay
+        require(isinstance(fixed, bool), "independent_decay", fixed, "True or False")
         require(0 <= smooth < 1, "label_smoothing", smooth, "from 0 up to below 1")
         require(self.bias_rate > 0, "bias_rate", self.bias_rate, "a positive number")
         for name, plain in (("bias_rate", 1.0), ("lookahead", 0), ("independent_decay", False)):
@@ -93,7 +94,7 @@ class Classification(Trained):
 
     @property
     def coefficient(self) -> float:
-        """The coefficient of weight decay that the optimizer takes.
+        """The optimizer's coefficient of weight decay.
 
         >>> Classification(lr=0.5, weight_decay=0.002, independent_decay=True).coefficient
         0.004

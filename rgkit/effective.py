@@ -38,7 +38,7 @@ def expected(arm: str) -> pd.Series:
     plain = Classification()
     config = arm_of(arm, plain)
     m1, m2 = weights.law(config.weight).moments()
-    rate, decay = config.lr / plain.lr, config.weight_decay / plain.weight_decay
+    rate, decay = config.lr / plain.lr, config.coefficient / plain.coefficient
     m2 *= plain.batch / config.batch  # where noise is most of a gradient, as late in training
     norm = (rate * m2 / decay) ** 0.25
     return pd.Series({"first": rate * m1, "last": rate * m1 / norm**2, "norm": norm}, name=arm)
@@ -127,8 +127,8 @@ def foretold(results: Results) -> pd.DataFrame:
                 continue
             config, shown = configs[str(key)], plain.iloc[: len(own)]
             law = weights.law(config.weight)
-            pace = own["lr_now"].to_numpy() * config.weight_decay
-            alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.weight_decay)
+            pace = own["lr_now"].to_numpy() * config.coefficient
+            alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.coefficient)
             steady = law.name == "constant" or (law.chance and law.name not in ("late", "formula"))
             if not (alike and steady):
                 continue

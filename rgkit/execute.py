@@ -41,12 +41,13 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
         record = store.get(cell.config)
         row: dict[str, Any] = dict(cell.labels)
         if record is None:
-            nothing = dict.fromkeys(["key", "final", "best"], np.nan)
+            nothing = dict.fromkeys(["key", "final", "best", "arithmetic"], np.nan)
             rows.append(row | {"status": "missing"} | nothing)
             continue
         records.append(record)
         row |= {"key": record.key, "status": record.status, "seconds": record.source["seconds"]}
         row |= {"device": record.source["device"], "diverged_at": record.diverged_at}
+        row["arithmetic"] = record.arithmetic
         if isinstance(record.config, Trained):
             chance, values = record.config.chance, record.epochs[record.config.measure]
             row["final"] = values[-1] if record.status == "finished" else chance

@@ -9,22 +9,25 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rgkit import schedules, weights
-from rgkit.config import Config, ConfigError, Trained
+from rgkit.config import Classification, Config, ConfigError, Trained
 from rgkit.matched import coin_of, mean_of
 from rgkit.models.arms import NETWORKS, changed
 from rgkit.spec import nearest, registry
+
+
+def _halved(c: Trained) -> dict[str, Any]:
+    """Half the rate with twice the coefficient of the weight decay, as under a weight of 1/2."""
+    fixed = isinstance(c, Classification) and c.independent_decay  # by itself, then
+    return {"lr": c.lr / 2} | ({} if fixed else {"weight_decay": 2 * c.weight_decay})
+
 
 # Arms: what is compared. Each maps a plain config to the changes that make the arm.
 ARMS: dict[str, Callable[[Trained], dict[str, Any]]] = {
     "plain": lambda c: {},
     "RG": lambda c: {"weight": "uniform(0, 1)"},
     "constant 1/2": lambda c: {"weight": "constant(0.5)"},
-    "half rate, twice decay": lambda c: {"lr": c.lr / 2, "weight_decay": 2 * c.weight_decay},
-    "half rate, twice decay, batch 96": lambda c: {
-        "lr": c.lr / 2,
-        "weight_decay": 2 * c.weight_decay,
-        "batch": c.batch * 3 // 4,
-    },
+    "half rate, twice decay": _halved,
+    "half rate, twice decay, batch 96": lambda c: _halved(c) | {"batch": c.batch * 3 // 4},
 }
 
 

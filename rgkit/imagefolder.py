@@ -92,6 +92,8 @@ class ImageFolder(Trained):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.whole(size=8, processes=1)
+        wanted = "a network that needs no images before it is trained"
+        require(self.network().name != "airbench", "model", self.model, wanted)
         require(self.validation == 0, "validation", self.validation, "0; none are held out here")
         wanted = "'crop+flip' or 'none' for folders of images"
         require(self.augment in ("crop+flip", "none"), "augment", self.augment, wanted)

@@ -157,7 +157,7 @@ def grid(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     space.update(given or {})
     try:
         exec(compile(_only(path, "grid"), str(path), "exec"), space)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # a value of another type than a setting takes
         raise UsageError(f"{path.name}: {error}") from error
     found = space.get("grid")
     if not isinstance(found, Grid):

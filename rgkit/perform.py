@@ -67,7 +67,9 @@ def performing(
             return (yield from sharing(config, how, stop))
     where = pick_device(how.device)
     # What a run costs does not depend on what else keeps the processor busy.
-    clock = time.process_time if where.type == "cpu" else time.perf_counter
+    shared = isinstance(config, ImageFolder) and config.processes > 1
+    alone = where.type == "cpu" and not shared
+    clock = time.process_time if alone else time.perf_counter
     start = clock()
     commit()  # before the run, so that it names the code that ran
     name, earlier = device_name(how.device), dict[str, Any](seconds=0.0, resumed=0)

@@ -141,12 +141,23 @@ def _grown(
     """The plan's runs that were not seen before, without those that are left to another machine.
 
     A grid may grow as records arrive: that of an arm at its own best rate is known only when the
-    rate has been chosen.
+    rate has been chosen. So the plan is asked again after each search for a rate.
     """
     grids = [grid(path, {"profile": args.profile}) for path in notebooks(args.only)]
     apart = begun_otherwise(grids, store, here)
     found = {store.path(c): c for c in in_order(grids)}
-    return [config for path, config in found.items() if path not in seen | apart], apart
+    new = [config for path, config in found.items() if path not in seen | apart]
+    return new[: _first_search(new, grids, store)], apart
+
+
+def _first_search(configs: list[Config], grids: list[Grid], store: Store) -> int | None:
+    """Return how many of the configs it takes until the first search for a rate is over."""
+    priority = {store.path(cell.config): cell.priority for one in grids for cell in one}
+    ends: dict[int, int] = {}
+    for place, config in enumerate(configs, 1):
+        if isinstance(config, Trained) and config.validation and not store.path(config).is_file():
+            ends[priority[store.path(config)]] = place
+    return min(ends.values(), default=None)
 
 
 def _run(args: argparse.Namespace, store: Store) -> int:

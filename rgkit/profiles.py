@@ -6,7 +6,7 @@
 | quick | a laptop: is the shape there? | 20,000 of CIFAR-10 | CamVid, PSPNet-18 | maps, 64 px |
 | short | an hour of a GPU | CIFAR-10, the paper's network | CamVid, PSPNet-50 | maps, 256 px |
 | paper | the paper's own setting | CIFAR-10, ResNet-34 | VOC 2012, PSPNet-101 | maps, 256 px |
-| best | reading: the highest whose runs are all recorded, or else those of two seeds | | | |
+| best | reading: the highest whose runs are all recorded, or else most whole seeds | | | |
 
 Objects are found in the embedded scenes at smoke and quick, in VOC 2007 at short and paper.
 
@@ -72,7 +72,7 @@ def _pick(
     """Return the profile to show, a note on why, and its runs.
 
     At "best" it is the highest that is recorded, or else that with the most whole seeds; fewer than
-    two are no result: an interval wants two.
+    two are no result, since an interval takes two.
     """
     if check(profile) != "best":
         return profile, "", options[profile]
@@ -144,14 +144,22 @@ def image_folder(profile: str, **options: Any) -> Grid:
     return trained(FOLDERS, profile, **options)
 
 
+def check_seeds(seeds: int | Mapping[str, int]) -> None:
+    """Require whole numbers of seeds, for profiles that there are; ConfigError says what is wrong.
+
+    >>> check_seeds({"quick": 12, "short": 0})
+    """
+    numbers = seeds if isinstance(seeds, Mapping) else {"best": seeds}
+    for profile, number in numbers.items():
+        check(profile)
+        if not isinstance(number, int) or number < 0:
+            wanted = "a whole number, or 0 for as many as the profile has"
+            raise ConfigError(f"seeds={seeds} given; {wanted}")
+
+
 def _refuse(seeds: int | Mapping[str, int], axes: Mapping[str, list[Any]]) -> None:
     """Refuse a grid in which nothing, or nothing that can be told apart, would be run."""
-    numbers = seeds if isinstance(seeds, Mapping) else {"best": seeds}
-    for profile in numbers:
-        if profile != "embedded":
-            check(profile)
-    if min(numbers.values(), default=0) < 0:
-        raise ConfigError(f"seeds={seeds} given; 1 or more, or 0 for as many as the profile has")
+    check_seeds(seeds)
     for name, values in axes.items():
         if not values or any(values.count(value) > 1 for value in values):
             raise ConfigError(f"{name}={values!r} given; one value or more, each once")

@@ -87,10 +87,11 @@ class Estimator:
         kind = self.kind(config)
         work, spent = self.live.get(kind, (0.0, 0.0))
         rate = spent / work if work else self.rates.get(kind)
-        for other, times in (("bfloat16", FLOAT32), ("float32", 1 / FLOAT32)):
-            known = self.rates.get((*kind[:-1], other))
-            if rate is None and known is not None:
-                rate = times * known
+        # The other arithmetic, and how many times as long this one takes.
+        others = {"float32": ("bfloat16", FLOAT32), "bfloat16": ("float32", 1 / FLOAT32)}
+        other, times = others.get(kind[-1], ("", 1.0))
+        if rate is None and (known := self.rates.get((*kind[:-1], other))) is not None:
+            rate = times * known
         return None if rate is None else rate * cost(config)
 
 

@@ -40,13 +40,17 @@ class Group:
     scale: float = 1.0
     epochs: int = 0
 
+    def learning(self) -> list[nn.Parameter]:
+        """Return those that are not frozen."""
+        return [p for p in self.params if p.requires_grad]
+
     def at(self, epoch: int) -> float:
         """Return the scale in an epoch, counted from 0."""
         return 0.0 if self.epochs and epoch >= self.epochs else self.scale
 
 
 def groups(net: nn.Module, bias_rate: float = 1.0) -> list[Group]:
-    """Return the groups of a network's parameters; those that are frozen are in none.
+    """Return the groups of a network's parameters, frozen ones among them.
 
     Parameters
     ----------
@@ -56,11 +60,11 @@ def groups(net: nn.Module, bias_rate: float = 1.0) -> list[Group]:
     >>> [(len(group.params), group.scale) for group in groups(net, 64)]
     [(3, 1.0), (1, 64)]
     """
-    learn = {id(p): p for p in optimized(net) if p.requires_grad}
-    found = []
+    learn, found = {id(p): p for p in optimized(net)}, []
     if bias_rate != 1:
         norms = (m.bias for m in net.modules() if isinstance(m, nn.BatchNorm2d))
-        found.append(Group([learn.pop(id(bias)) for bias in norms], bias_rate))
+        if biases := [learn.pop(id(bias)) for bias in norms if bias is not None]:
+            found.append(Group(biases, bias_rate))
     if isinstance(net, Airbench) and net.bias_epochs:
         first = next(m.bias for m in net.modules() if isinstance(m, Whitening))
         assert first is not None

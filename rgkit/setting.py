@@ -201,6 +201,11 @@ class Trained(Config):
         return 0.0
 
     @property
+    def coefficient(self) -> float:
+        """The optimizer's coefficient of weight decay."""
+        return self.weight_decay
+
+    @property
     def trained_on(self) -> int:
         """How many images the run trains on.
 

@@ -57,7 +57,7 @@ IMAGES = Sizes(
     {"data": "digits", "images": 0, "augment": "crop"},
     HELD_OUT,
     lambda: data.available("cifar10"),
-    "embedded digits, because CIFAR-10 is not at hand (rgkit data get cifar10)",
+    "embedded data, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 PICTURES = Sizes(
     Segmentation(),

@@ -28,9 +28,8 @@ def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
 
     A group of parameters says by ``scale`` how its learning rate differs from that of the config.
     """
-    bias_rate, decay = 1.0, config.weight_decay
-    if isinstance(config, Classification):
-        bias_rate, decay = config.bias_rate, config.coefficient
+    bias_rate = config.bias_rate if isinstance(config, Classification) else 1.0
+    decay = config.coefficient
     parameters = [
         {"params": g.params, "scale": g.scale, "left": g.epochs, "weight_decay": decay / g.scale}
         for g in groups(net, bias_rate)

@@ -11,7 +11,8 @@ import pandas as pd
 from rgkit.config import Trained
 from rgkit.execute import Results, collect, run
 from rgkit.grid import Cell, Grid
-from rgkit.profiles import SEEDS, check, classification, how_many, whole_seeds
+from rgkit.profiles import SEEDS, check, check_seeds, classification, how_many, whole_seeds
+from rgkit.sizes import IMAGES
 from rgkit.store import Store
 
 PART = 1 / 6  # of a run, over whose last epochs the validation accuracy is averaged
@@ -243,8 +244,9 @@ def best_rates(
     Parameters
     ----------
     profile : str
-        At "best" it is the one with the most whole seeds at the best rates, or else with the most
-        runs of its search, and only what is recorded is shown.
+        At "best" it is the highest of which every seed at the best rates is recorded, or else the
+        one with the most whole seeds, or with the most runs of its search; only what is recorded
+        is shown.
     times : candidates, as multiples of the profile's own rate
     tuning_seeds : seeds of the search, which count for nothing else
     seeds : how many there are at the best rates, by profile
@@ -258,29 +260,37 @@ def best_rates(
     (2, (0, 1))
     """
     store, tuning_seeds = store or Store(), list(tuning_seeds)
+    check_seeds(seeds)
     options |= {"priority": priority, "store": store}
 
     def made(name: str, like: Grid | None) -> BestRates:
         rate = classification(name, like=like, **options)[0].config.lr
         search = {"lr": [rate * factor for factor in times], "seed": tuning_seeds}
-        if (like.profile if like else name) == "smoke":  # whether it runs is all that is asked
+        if (like.profile if like is not None else name) == "smoke":  # does every line run?
             search = {axis: values[:2] for axis, values in search.items()}
         tried = classification(name, like=like, validation=True, **options, **search)
         main = "quick" if tried.profile == "embedded" else tried.profile
         return BestRates(tried, tuple(range(seeds.get(main, 0) or SEEDS[main])), priority)
 
-    if check(profile) != "best" or (like and like.profile == "smoke"):
-        return made(profile, like)
+    def whole(plan: BestRates) -> list[int]:
+        return whole_seeds(plan.final(plan.known(store)), store)[0]
+
+    if check(profile) != "best" or (like is not None and like.profile == "smoke"):
+        plan = made(profile, like)
+        quick = plan.search.profile == "quick"
+        if quick and not IMAGES.here() and len(whole(plan)) < len(plan.seeds):
+            return made(profile, Grid(profile="embedded"))  # what is missing cannot be trained here
+        return plan
     found = {}
-    for name in [like.profile] if like else ["short", "quick"]:
-        plan = made("best", like or Grid(profile=name))  # as it is, whatever data are at hand
+    for name in [like.profile] if like is not None else ["short", "quick"]:
+        plan = made("best", Grid(profile=name) if like is None else like)  # whatever data are here
         tried = sum(store.path(cell.config).is_file() for cell in plan.search)
-        whole, _ = whole_seeds(plan.final(plan.known(store)), store)
-        found[name] = len(whole), tried, whole, plan
-    if like is None and not any(row[1] for row in found.values()):
+        seen = whole(plan)
+        found[name] = len(seen) == len(plan.seeds), len(seen), tried, seen, plan
+    if like is None and not any(row[2] for row in found.values()):
         smoke = made("smoke", None)
         words = "no run is recorded for these parameters yet: -p profile quick trains them"
         return replace(smoke, search=replace(smoke.search, note=words))
-    whole, plan = max(found.values(), key=lambda row: row[:2])[2:]
-    note = how_many(len(whole), len(plan.seeds)) if len(whole) < len(plan.seeds) else ""
-    return replace(plan, search=replace(plan.search, note=note), seeds=tuple(whole))
+    complete, _, _, seen, plan = max(found.values(), key=lambda row: row[:3])
+    note = "" if complete else how_many(len(seen), len(plan.seeds))
+    return replace(plan, search=replace(plan.search, note=note), seeds=tuple(seen))

@@ -79,7 +79,7 @@ def test_what_the_requirements_bring_along_is_pinned():
 
 
 def test_every_pin_admits_every_python_that_is_named():
-    """A pin that wants 3.11.5 leaves Debian 12, whose Python is 3.11.2, without an environment."""
+    """Debian 12, whose Python is 3.11.2, gets no environment from a pin for 3.11.5 or newer."""
     refused, other = {}, []
     for name, pin in PINS.items():
         try:

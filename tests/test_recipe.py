@@ -11,9 +11,9 @@ from torch import nn
 
 from rgkit import data, tasks
 from rgkit.arithmetic import cost
-from rgkit.config import Classification, ConfigError
+from rgkit.config import Classification, ConfigError, ImageFolder
 from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.grid import PROTOCOLS
+from rgkit.grid import PROTOCOLS, arm_of
 from rgkit.models.airbench import SMALLEST, Airbench, Whitening
 from rgkit.models.classification import build
 from rgkit.recipe import Lookahead, groups
@@ -90,6 +90,14 @@ def test_pictures_that_are_too_small_are_refused_before_anything_starts():
         Classification(data="digits", model="airbench(4)")
 
 
+@pytest.mark.parametrize("model", ["gc(2, base='airbench(4)')", "side_by_side(2, 'airbench(4)')"])
+def test_no_branches_or_copies_are_made_of_a_network_that_needs_images_first(model):
+    with pytest.raises(ValueError, match="one without branches, copies or a frozen layer"):
+        Classification(model=model)
+    with pytest.raises(ConfigError, match="a network that needs no images before it is trained"):
+        ImageFolder(model="airbench(4)")
+
+
 # --- the ingredients --------------------------------------------------------------------------
 
 
@@ -134,8 +142,7 @@ def test_biases_of_norms_have_a_rate_of_their_own_and_the_same_pull_of_the_decay
     biases = [m.bias for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms.scale == 64
     assert [id(p) for p in norms.params] == [id(b) for b in biases]
-    learn = [p for p in net.parameters() if p.requires_grad]
-    assert len(rest.params) + len(norms.params) == len(learn)
+    assert len(rest.params) + len(norms.params) == len(list(net.parameters()))
     found = Training(TINY, "cpu").step.optimizer.param_groups
     pulls = [group["scale"] * group["weight_decay"] * TINY.lr for group in found]
     assert pulls == pytest.approx([RECIPE["weight_decay"]] * 3)
@@ -173,6 +180,28 @@ def test_smoothed_labels_are_trained_on_and_not_tested_on():
     sharp, smooth = (train(TINY.replace(label_smoothing=s, epochs=1), "cpu") for s in (0.0, 0.2))
     assert sharp.epochs["train_loss"] != smooth.epochs["train_loss"]
     assert smooth.epochs["test_loss"][0] == pytest.approx(math.log(10), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reflect": 8}, {"independent_decay": "no"}, {"label_smoothing": 1}, {"bias_rate": 0}]
+)
+def test_a_wrong_ingredient_is_refused_by_name(wrong):
+    (name, value), *_ = wrong.items()
+    with pytest.raises(ConfigError, match=f"{name}={value!r}"):
+        Classification(**wrong)
+
+
+def test_half_the_rate_leaves_a_decay_of_its_own_alone():
+    base = TINY.replace(precision="float32", epochs=1)
+    ours = train(arm_of("half rate, twice decay", base), "cpu")
+    theirs = train(arm_of("constant 1/2", base), "cpu")
+    assert ours.epochs["weight_norm"] == theirs.epochs["weight_norm"]
+
+
+def test_frozen_parameters_stay_in_the_optimizer_as_in_older_checkpoints():
+    net = build("resnet8(2)")
+    next(net.parameters()).requires_grad_(False)
+    assert sum(len(group.params) for group in groups(net)) == len(list(net.parameters()))
 
 
 @pytest.mark.parametrize("name", ["lookahead", "bias_rate", "independent_decay"])

@@ -14,7 +14,8 @@ from rgkit import plots, profiles, rate_plots, sizes
 from rgkit.compare import against
 from rgkit.config import Classification
 from rgkit.execute import collect, run
-from rgkit.grid import Grid, around, cross
+from rgkit.grid import Grid, around, cross, in_order
+from rgkit.plan import _first_search
 from rgkit.store import Record, Store, fingerprint_of
 from rgkit.tuning import at_best, best_rates, chosen, crossfit, scores
 
@@ -334,3 +335,38 @@ def test_seeds_can_differ_by_profile():
     assert len(found) == 7
     with pytest.raises(ValueError, match="profile='quik' given; did you mean 'quick'"):
         profiles.classification("quick", seeds={"quik": 7}, arm=["plain"])
+
+
+def test_what_is_missing_and_cannot_be_trained_here_is_replaced_by_embedded_data(here, monkeypatch):
+    """A search that is recorded is not enough where CIFAR-10 is not at hand."""
+    best, own = {"plain": 0.1, "RG": 0.1}, SEARCH | {"per_profile": {}}
+    plan = best_rates("quick", **own)
+    fill(here, plan.search, best)
+    monkeypatch.setattr(sizes.data, "available", lambda name: False)
+    assert best_rates("quick", **own).search.profile == "embedded"
+    fill(here, plan.grid[12:], best)
+    assert best_rates("quick", **own).search.profile == "quick"
+
+
+def test_the_plan_takes_the_first_search_alone_and_is_then_asked_again(here):
+    other = Grid(cross(BASE.replace(validation=0), {"arm": ["plain"], "seed": [0]}, priority=9))
+    late = Grid(cross(BASE.replace(lr=3.0), {"arm": ["plain"], "seed": [100]}, priority=5))
+    plan = best_rates("quick", **SEARCH, priority=1)
+    grids = [plan.grid, late, other]
+    configs = in_order(grids)
+    assert _first_search(configs, grids, here) == 12
+    assert all(config.validation for config in configs[:12])
+    fill(here, plan.search, {"plain": 0.1, "RG": 0.1})
+    grids = [plan.grid, late, other]
+    left = [config for config in in_order(grids) if not here.path(config).is_file()]
+    assert _first_search(left, grids, here) == 7  # six at the best rates, and the late search
+    assert _first_search(left[7:], grids, here) is None
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [({"quick": -1}, "a whole number"), ({"quick": 1.5}, "a whole number"), ({"quik": 7}, "quick")],
+)
+def test_seeds_that_cannot_be_are_refused(seeds, words):
+    with pytest.raises(ValueError, match=words):
+        best_rates("quick", **SEARCH | {"seeds": seeds})

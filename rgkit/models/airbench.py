@@ -74,6 +74,6 @@ class Airbench(nn.Sequential):
         super().__init__(*layers, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(inside, classes, False))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images [batch, 3, height, width] of 24 pixels or more."""
+        """Return the logits of images [batch, 3, height, width] of 25 to 48 pixels."""
         logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return logits * HEAD
