@@ -135,7 +135,9 @@ def conclude(
     if verdict not in VERDICTS:
         raise ValueError(f"verdict={verdict!r} given{nearest(verdict, list(VERDICTS))}")
     if profile == "smoke":
-        verdict, measured, interval, detectable = UNMEASURED, "smoke test only", None, None
+        verdict, measured = UNMEASURED, "smoke test only"
+    if verdict == UNMEASURED:  # NaN is no number for the pages that are made of it
+        interval, detectable = None, None
     entry = {
         "claim": claim,
         "verdict": verdict,
