@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,4 +42,6 @@ def html(source: Path, output: Path, tool: subprocess.Popen[str] | None = None) 
         said = process.communicate(json.dumps([*words, "-W", "--keep-going", "-n", "-q"]))
     if process.returncode:
         print(*said, sep="\n", file=sys.stderr)
+        # What Sphinx has read it does not read again, nor warn of: the next build would pass.
+        shutil.rmtree(output / ".doctrees", ignore_errors=True)
     return process.returncode

@@ -374,7 +374,7 @@ def test_a_claim_of_ones_own_has_a_box_and_no_place_on_the_scorecard(monkeypatch
     assert "<strong>supported</strong> (profile quick)" in shown[0]["text/html"]
     assert shown[1][report.VERDICT_MIME]["verdict"] == "not measured"
     nothing = {"verdict": "not measured", "interval": (math.nan, math.nan), "detectable": math.nan}
-    report.conclude("rg-cost", profile="quick", **facts | nothing)
+    report.conclude("own-x", says="is better", profile="quick", **facts | nothing)
     entry = shown[2][report.VERDICT_MIME]
     assert (entry["interval"], entry["detectable"]) == (None, None)
     cells = [{"metadata": {}, "outputs": [{"data": bundle}]} for bundle in shown]
