@@ -43,8 +43,8 @@ PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
         "early code": {"schedule": "discarded", "weight_decay": 1e-4},
         "paper": {"schedule": "step", "weight_decay": 5e-4},
         "airbench": {
-            "model": "airbench", "epochs": 10, "batch": 1024, "lr": 1.5, "momentum": 0.85,
-            "nesterov": True, "weight_decay": 0.002, "independent_decay": True,
+            "images": 0, "model": "airbench", "epochs": 10, "batch": 1024, "lr": 1.5,
+            "momentum": 0.85, "nesterov": True, "weight_decay": 0.002, "independent_decay": True,
             "bias_rate": 64.0, "schedule": "triangular", "augment": "crop+alternate",
             "reflect": 2, "label_smoothing": 0.2, "lookahead": 5,
         },

@@ -153,7 +153,7 @@ def check_seeds(seeds: int | Mapping[str, int]) -> None:
     for profile, number in numbers.items():
         check(profile)
         if not isinstance(number, int) or number < 0:
-            wanted = "a whole number, or 0 for as many as the profile has"
+            wanted = "1 or more, or 0 for as many as the profile has"
             raise ConfigError(f"seeds={seeds} given; {wanted}")
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from rgkit import own_classifier
 from rgkit._torchvision import import_torchvision
 from rgkit.compare import paired
-from rgkit.config import Translation
+from rgkit.config import Translation, from_dict
 from rgkit.data import DataError, available, pairs
 from rgkit.data.augment import Augmenter
 from rgkit.describe import describe
@@ -115,7 +115,7 @@ def test_the_committed_file_is_small_whole_and_says_where_it_comes_from():
     assert features.OWN.stat().st_size < 400_000
     net, facts = features.read(features.OWN)
     config = own_classifier.CONFIG
-    assert facts["config"] == config.as_dict()
+    assert from_dict(facts["config"]) == config
     assert {"accuracy", "commit", "fingerprint", "versions", "device", "seconds"} <= set(facts)
     fresh = classification.build(config.model).named_parameters()
     shapes = {name: p.shape for name, p in net.named_parameters()}

@@ -230,7 +230,9 @@ def model(text: str | Model) -> Model:
     if isinstance(found, GC | SideBySide):
         found.require(bool(found.base), "base='' given; a network by name, such as 'resnet8(16)'")
         base = model(found.base)
-        wanted = f"base={found.base!r} given; one without branches, copies or a frozen layer"
-        found.require(not isinstance(base, GC | SideBySide | Airbench), wanted)
+        wanted = f"base={found.base!r} given; one without branches or copies"
+        found.require(not isinstance(base, GC | SideBySide), wanted)
+        wanted = f"base={found.base!r} given; one that needs no images before it is trained"
+        found.require(not isinstance(base, Airbench), wanted)
         return replace(found, base=str(base))
     return found
