@@ -39,6 +39,12 @@ PAIR_WORDS = {
     "paper": PIXEL_WORDS["paper"].replace("network", "networks"),
 }
 
+RECIPE_WORDS = {
+    "quick": "Profile quick: a tuned recipe on a network narrower than its own.",
+    "short": "Profile short: a tuned recipe as its author has it.",
+    "paper": "Profile paper: a tuned recipe as its author has it, not the setting of the paper.",
+}
+
 
 def describe(grid: Grid) -> str:
     """Return in words which runs a grid holds and what their numbers are worth.
@@ -65,6 +71,8 @@ def describe(grid: Grid) -> str:
         if isinstance(one, Trained) and alike:
             images = f"{one.images:,} images of" if one.images else "all of"
             size = ""
+            if one.network().name == "airbench":
+                words[0] = RECIPE_WORDS.get(grid.profile, words[0])
             if isinstance(one, Segmentation):
                 words[0] = PIXEL_WORDS.get(grid.profile, words[0])
                 size = f" at a height of {one.size}, {one.weights or 'fresh weights'}"
