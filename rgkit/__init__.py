@@ -8,23 +8,23 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "describe": "banner",
-    "change": "bend bends gains",
-    "compare": "against crossing epochs_to overall paired unpaired",
-    "config": "Classification Detection ImageFolder Segmentation StepTiming Translation",
-    "depth": "gradient_norms",
-    "effective": "effective_rates expected foretold",
-    "execute": "Results collect run step_ratios",
-    "grid": "ARMS PROTOCOLS Grid",
-    "library": "recorded",
-    "matched": "arms_for",
-    "profiles": "classification detection image_folder no_runs segmentation step_timing "
+    "book.describe": "banner",
+    "chapters.change": "bend bends gains",
+    "stats.compare": "against crossing epochs_to overall paired unpaired",
+    "runs.kinds": "Classification Detection ImageFolder Segmentation StepTiming Translation",
+    "chapters.depth": "gradient_norms",
+    "chapters.effective": "effective_rates expected foretold",
+    "train.execute": "Results collect run step_ratios",
+    "runs.grid": "ARMS PROTOCOLS Grid",
+    "runs.library": "recorded",
+    "runs.controls": "arms_for",
+    "runs.profiles": "classification detection image_folder no_runs segmentation step_timing "
     "translation",
-    "report": "conclude glue glue_intervals provenance",
-    "stats": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS DELTA_SSIM Difference "
-    "difference judge judge_equal pairs_needed pool reduction runs_needed",
-    "store": "Record Store",
-    "tuning": "at_best best_rates chosen crossfit two_or_more",
+    "book.report": "conclude glue glue_intervals provenance",
+    "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
+    "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool reduction runs_needed",
+    "runs.records": "Record Store",
+    "stats.tuning": "at_best best_rates chosen crossfit two_or_more",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

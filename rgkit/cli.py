@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgkit.config import STEPS, ConfigError
-from rgkit.notebook import UsageError
-from rgkit.profiles import NAMES as PROFILES
+from rgkit.book.notebook import UsageError
+from rgkit.runs.kinds import STEPS, ConfigError
+from rgkit.runs.profiles import NAMES as PROFILES
 
 
 def plan(args: argparse.Namespace) -> int:
     """List the runs of every notebook: recorded, missing, and what the missing will cost."""
-    from rgkit.plan import show
+    from rgkit.book.plan import show
 
     return show(args)
 
@@ -36,15 +36,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give either a notebook or --plan")
     if not args.plan:
         return _run_notebook(args)
-    from rgkit.plan import run as run_plan
+    from rgkit.book.plan import run as run_plan
 
     return run_plan(args)
 
 
 def _run_notebook(args: argparse.Namespace) -> int:
-    from rgkit.book import execute, page_of
-    from rgkit.notebook import check_parameters, named, parameters
-    from rgkit.unmeasured import fill_in
+    from rgkit.book.build import execute, page_of
+    from rgkit.book.notebook import check_parameters, named, parameters
+    from rgkit.book.unmeasured import fill_in
 
     path = named(args.notebook)
     if args.help_notebook:
@@ -63,14 +63,14 @@ def _run_notebook(args: argparse.Namespace) -> int:
 
 def results(args: argparse.Namespace) -> int:
     """Merge records from other machines into the store."""
-    from rgkit.plan import merge
+    from rgkit.book.plan import merge
 
     return merge(args)
 
 
 def book(args: argparse.Namespace) -> int:
     """Execute what changed and build the HTML."""
-    from rgkit.book import build
+    from rgkit.book.build import build
 
     return build(Path(args.output), args.profile, args.jobs)
 
@@ -85,7 +85,7 @@ def bench(args: argparse.Namespace) -> int:
 
 def readme(args: argparse.Namespace) -> int:
     """Write the findings and the picture of the built book into README.md."""
-    from rgkit.readme import update
+    from rgkit.book.readme import update
 
     return update(Path(args.output), check=args.check)
 
@@ -93,9 +93,9 @@ def readme(args: argparse.Namespace) -> int:
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
     from rgkit import data as datasets
-    from rgkit import imagefolder
     from rgkit.data import cifar, layouts, pairs
-    from rgkit.spec import nearest
+    from rgkit.method.spec import nearest
+    from rgkit.runs import imagefolder
 
     if args.action == "list":
         sets: list[tuple[Any, Iterable[str], str]] = [
@@ -128,7 +128,7 @@ def data(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Check that notebooks keep the grammar and are committed without outputs."""
-    from rgkit.notebook import find, named, problems
+    from rgkit.book.notebook import find, named, problems
 
     paths = [named(p) for p in args.notebooks] or find()
     found = [line for path in paths for line in problems(path)]
@@ -142,9 +142,9 @@ def doctor(args: argparse.Namespace) -> int:
 
     import torch
 
-    from rgkit._torchvision import import_torchvision
-    from rgkit.device import device_name
-    from rgkit.store import Store
+    from rgkit.data.vision import import_torchvision
+    from rgkit.runs.records import Store
+    from rgkit.train.device import device_name
 
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")
     print(f"torchvision {import_torchvision().__version__}")

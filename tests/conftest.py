@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
-    from rgkit.config import Trained
-    from rgkit.train import Outcome
+    from rgkit.runs.kinds import Trained
+    from rgkit.train.loop import Outcome
 
 # Before torch is imported, here and in the kernels of notebooks: nets this small lose time to a
 # second thread, and many times more where two test processes share two cores.
@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
     (Not by marks of pytest-xdist, which pytest 9.2 does not obey.)
     """
-    from rgkit import book
+    from rgkit.book import build
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -58,9 +58,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     output, status = folder / "book" / "_build", folder / "book-status"
     with FileLock(folder / "book-lock"):
         if not status.is_file():
-            status.write_text(str(book.build(output=output, jobs=2)))
+            status.write_text(str(build.build(output=output, jobs=2)))
     return Built(
-        int(status.read_text()), tuple(book.toc_pages()), output / "html", output / "executed"
+        int(status.read_text()), tuple(build.toc_pages()), output / "html", output / "executed"
     )
 
 
@@ -72,7 +72,7 @@ def resumed(tmp_path: Path) -> "Callable[[Trained], Outcome]":
     """
     import torch
 
-    from rgkit.train import Training
+    from rgkit.train.loop import Training
 
     def run(config: "Trained") -> "Outcome":
         first = Training(config, "cpu")

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.bench.paper_style import BATCH, MEAN, PADDING, STD, Block, pixels
-from rgkit.config import Classification
 from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.models.classification import build
-from rgkit.processes import end_with_parent
-from rgkit.step import make_step
+from rgkit.runs.kinds import Classification
+from rgkit.train.device import DTYPES, arithmetic, pick_device, reproducible
+from rgkit.train.processes import end_with_parent
+from rgkit.train.step import make_step
 
 
 class _Contiguous(Augmenter):

@@ -11,12 +11,12 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rgkit import book as ours
-from rgkit.config import Classification
-from rgkit.device import cores
-from rgkit.jupyterbook import html
-from rgkit.kernels import Task, execute_all
-from rgkit.store import Record, Store, fingerprint_of, source
+from rgkit.book import build as ours
+from rgkit.book.jupyterbook import html
+from rgkit.book.kernels import Task, execute_all
+from rgkit.runs.kinds import Classification
+from rgkit.runs.records import Record, Store, fingerprint_of, source
+from rgkit.train.device import cores
 
 
 def say(text: str) -> None:

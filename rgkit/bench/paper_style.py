@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from rgkit._torchvision import import_torchvision
-from rgkit.device import cores, pick_device
+from rgkit.data.vision import import_torchvision
 from rgkit.models.classification import build
+from rgkit.train.device import cores, pick_device
 
 import_torchvision()
 from torchvision import transforms  # noqa: E402

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from rgkit._torchvision import import_torchvision
 from rgkit.bench.blocks import alone, by_hand
 from rgkit.bench.paper_style import Block, in_a_loop
-from rgkit.config import Segmentation
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
+from rgkit.data.iou import VOID
 from rgkit.data.layouts import IMAGENET
-from rgkit.device import DTYPES, arithmetic, pick_device
-from rgkit.iou import VOID
+from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
-from rgkit.pixels import AUXILIARY, label_pixels
-from rgkit.step import PlainStep
+from rgkit.runs.kinds import Segmentation
+from rgkit.tasks.pixels import AUXILIARY, label_pixels
+from rgkit.train.device import DTYPES, arithmetic, pick_device
+from rgkit.train.step import PlainStep
 
 import_torchvision()
 from torchvision.transforms import functional as TF  # noqa: E402

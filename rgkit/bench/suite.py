@@ -18,10 +18,10 @@ import numpy as np
 from rgkit.bench import blocks, pictures
 from rgkit.bench.book import book, loading, say
 from rgkit.bench.paper_style import Block, paper_style
-from rgkit.config import StepTiming
-from rgkit.device import cores, default_jobs, device_name, pick_device, processor
-from rgkit.stats import Difference, difference
-from rgkit.store import Store, source
+from rgkit.runs.kinds import StepTiming
+from rgkit.runs.records import Store, source
+from rgkit.stats.differences import Difference, difference
+from rgkit.train.device import cores, default_jobs, device_name, pick_device, processor
 
 MODELS = ("resnet8(16)", "resnet18", "resnet34")
 SMALL = ("resnet8(16)", "airbench(16)", "small_densenet", "small_mobilenetv2")
@@ -163,7 +163,7 @@ def choices(rounds: int, device: str) -> Rows:
 
 def overhead(device: str, pairs: int) -> Rows:
     """The cost of Random Gradient per step, paired and interleaved, in percent with interval."""
-    from rgkit.timing import time_steps
+    from rgkit.train.timing import time_steps
 
     gpu, rows = pick_device(device).type == "cuda", []
     for model in ("resnet34",) if gpu else ("resnet8(16)",):

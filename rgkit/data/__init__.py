@@ -151,7 +151,7 @@ def load(name: str) -> Dataset:
     (1500, 3, 8, 8)
     """
     if name not in NAMES:
-        from rgkit.spec import nearest
+        from rgkit.method.spec import nearest
 
         raise DataError(f"unknown data set {name!r}{nearest(name, list(NAMES))}")
     return _load(name, root())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rgkit.iou import VOID
-from rgkit.streams import stream
+from rgkit.data.iou import VOID
+from rgkit.method.streams import stream
 
 # Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.
 Plan = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

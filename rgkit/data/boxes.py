@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rgkit.data import FINGERPRINTS, Bytes, DataError, root
 from rgkit.data.layouts import IMAGENET, LAYOUTS
 from rgkit.data.scenes import CLASSES, scenes
-from rgkit.spec import nearest
+from rgkit.method.spec import nearest
 
 # Images to train on and to test on.
 SIZES = {"voc2007": (5_011, 4_952), "scenes": (600, 200)}

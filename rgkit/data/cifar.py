@@ -99,7 +99,7 @@ def _read_binary(official: Official, path: Path, count: int) -> tuple[Bytes, Lab
 
 def _read_python(official: Official, folder: Path, train: bool) -> tuple[Bytes, Labels]:
     """Through torchvision, which checks every file's md5 before it unpickles it."""
-    from rgkit._torchvision import import_torchvision
+    from rgkit.data.vision import import_torchvision
 
     kind = getattr(import_torchvision().datasets, official.title.replace("-", ""))
     try:
@@ -136,7 +136,7 @@ def load(name: str, folder: Path) -> Dataset:
 
 def download(name: str, folder: Path) -> None:
     """Fetch a set in its Python layout through torchvision, checksums and all."""
-    from rgkit._torchvision import import_torchvision
+    from rgkit.data.vision import import_torchvision
 
     official = SETS[name]
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from rgkit.data import FINGERPRINTS as IMAGES
 from rgkit.data import Bytes, DataError, root
-from rgkit.spec import nearest
+from rgkit.method.spec import nearest
 
 # How many pairs are trained and tested on; the parts of pix2pix's folders are train and val.
 # "maps-200" is the copy of maps that was measured: made smaller by WebP, with 200 of its val.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from rgkit.method.spec import Spec, parse
 from rgkit.models.names import (
     GC,
     WRN,
@@ -17,7 +18,6 @@ from rgkit.models.names import (
     model,
 )
 from rgkit.models.width import STEM, wrn_channels
-from rgkit.spec import Spec, parse
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rgkit._torchvision import import_torchvision
+from rgkit.data.vision import import_torchvision
 from rgkit.models import airbench, residual
 from rgkit.models.calibrated import Calibrated
 from rgkit.models.ensemble import SideBySide

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgkit._torchvision import import_torchvision
+from rgkit.data.vision import import_torchvision
 from rgkit.models import residual
 from rgkit.models.calibrated import Calibrated
 from rgkit.models.names import GC, Model, StagedResNet, model
@@ -100,7 +100,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
-        found: Tensor = self.body(images.contiguous())  # see `rgkit.tasks._box_step`
+        found: Tensor = self.body(images.contiguous())  # see `rgkit.tasks.task._box_step`
         return found.unflatten(1, (self.branches, -1)).mean(1) if self.mean else found
 
 
@@ -114,7 +114,7 @@ class Detector(nn.Module):
     ----------
     spec : the backbone
     classes : how many there are, background not among them
-    size, head, proposals : see `rgkit.faster_rcnn.Detection`
+    size, head, proposals : see `rgkit.runs.detection.Detection`
     """
 
     def __init__(self, spec: Model, classes: int, size: int, head: int, proposals: int) -> None:
@@ -200,7 +200,7 @@ def build(
 
     Parameters
     ----------
-    name, size, head, proposals : see `rgkit.faster_rcnn.Detection`
+    name, size, head, proposals : see `rgkit.runs.detection.Detection`
     classes : how many there are, background not among them
     seed : the same seed gives the same weights; the global random state is left as it was
 

@@ -2,7 +2,8 @@
 
 A distance between features says what the network that makes them can see. Most papers take an
 Inception network that was trained on ImageNet; its weights are not ours to pass on. A ResNet-8 of
-this package is, and it saw the photographs of CIFAR-10; `rgkit.own_classifier` made its file.
+this package is, and it saw the photographs of CIFAR-10; `rgkit.chapters.own_classifier` made its
+file.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rgkit._torchvision import import_torchvision
 from rgkit.data import CLASSES
 from rgkit.data.cifar import SETS
 from rgkit.data.layouts import IMAGENET
+from rgkit.data.vision import import_torchvision
 from rgkit.models import classification
 from rgkit.models.segmentation import BLOCKS, find_weights, load_backbone
 
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
 
-OWN = Path(__file__).resolve().parents[1] / "cifar10-resnet8.npz"
+OWN = Path(__file__).resolve().parent / "cifar10-resnet8.npz"
 # Of the file's SHA-256. A distance by another network is another measure: whoever changes this
 # measures the records of all translations again.
 DIGEST = "29341f1e47995dcc"
@@ -70,7 +71,7 @@ class Pooled(nn.Module):
 
 
 def read(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the classifier that a file of `rgkit.own_classifier` holds, and where it comes from.
+    """Return the classifier in a file of `rgkit.chapters.own_classifier`, and where it comes from.
 
     Returns
     -------

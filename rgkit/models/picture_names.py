@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rgkit.spec import Spec, parse, registry
+from rgkit.method.spec import Spec, parse, registry
 
 
 @dataclass(frozen=True)

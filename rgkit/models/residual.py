@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rgkit._torchvision import import_torchvision
+from rgkit.data.vision import import_torchvision
 
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgkit._torchvision import import_torchvision
 from rgkit.data import DataError, root
+from rgkit.data.vision import import_torchvision
 from rgkit.models.picture_names import DUCHDC, PSPNet, Segmenter, segmenter
 from rgkit.models.residual import start
 

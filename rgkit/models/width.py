@@ -8,7 +8,7 @@ STEM = 16  # channels, whatever the widening is
 def wrn_macs(depth: int, channels: int) -> int:
     """Return the multiply-accumulates for an image of 32x32 in the convolutions of a WRN.
 
-    In closed form, so that a plan can be made without torch; `rgkit.arithmetic.cost` counts.
+    In closed form, so that a plan can be made without torch; `rgkit.models.cost.cost` counts.
 
     Parameters
     ----------

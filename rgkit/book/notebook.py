@@ -1,0 +1,203 @@
+"""Read notebooks without a kernel: their parameters, their grid, whether they keep the grammar."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rgkit.method.spec import nearest
+from rgkit.runs.grid import Grid
+
+MAX_CODE_LINES, MAX_PARAMETER_LINES = 10, 12
+TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def find() -> list[Path]:
+    """Return every notebook of the checkout, in the order of their paths."""
+    every = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    return [path for path in every if ".ipynb_checkpoints" not in path.parts]
+
+
+def named(text: str) -> Path:
+    """Return the notebook at a path or, where nothing is, the one of that name in the checkout.
+
+    >>> named("discarded-scheduler").relative_to(ROOT).as_posix()
+    'notebooks/critique/discarded-scheduler.ipynb'
+    """
+    path = Path(text)
+    known = [] if path.exists() else [other for other in find() if other.stem == text]
+    return known[0] if known else path
+
+
+class UsageError(ValueError):
+    """A wrong name, type or value given by the user; the command line exits with status 2."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of the parameters cell: ``name: kind = default  # help``."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+
+def cells(path: Path, tag: str | None = None) -> list[str]:
+    """Return the sources of the code cells that carry a tag (of all, if none is given)."""
+    try:
+        notebook = json.loads(path.read_text())
+        code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    except FileNotFoundError:
+        hint = nearest(path.stem, [other.stem for other in find()])
+        raise UsageError(f"{path}: there is no such notebook{hint}") from None
+    except (ValueError, KeyError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a readable notebook ({error})") from None
+    if tag is not None:
+        code = [c for c in code if tag in c.get("metadata", {}).get("tags", [])]
+    return ["".join(c["source"]) for c in code]
+
+
+def _only(path: Path, tag: str) -> str:
+    found = cells(path, tag)
+    if len(found) != 1:
+        raise UsageError(f"{path}: has {len(found)} cells tagged {tag!r}; it needs exactly one")
+    return found[0]
+
+
+def parameters(path: Path) -> dict[str, Parameter]:
+    """Return the parameters of a notebook by name, from its cell tagged ``parameters``."""
+    source = _only(path, "parameters")
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            name, kind = node.target.id, ast.unparse(node.annotation)
+            comment = lines[(node.end_lineno or 1) - 1].partition("#")[2].strip()
+            found[name] = Parameter(name, kind, ast.literal_eval(node.value), comment)
+        else:
+            raise UsageError(
+                f"{path}: line {node.lineno} of the parameters cell is not `name: type = value`"
+            )
+    return found
+
+
+def _read_value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _fits(value: Any, kind: str) -> bool:
+    base, _, inner = kind.partition("[")
+    if base not in TYPES:
+        return True
+    if isinstance(value, bool) and base != "bool":
+        return False
+    if not isinstance(value, TYPES[base]):
+        return False
+    if isinstance(value, list) and inner:
+        return all(_fits(item, inner.removesuffix("]")) for item in value)
+    return True
+
+
+def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given parameters with text read as numbers, lists and so on, or refuse them.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name (with the nearest right one), a value of the wrong type, or one that
+        the notebook's grid cell refuses. No kernel is started.
+    """
+    known = parameters(path)
+    values: dict[str, Any] = {}
+    for name, raw in given.items():
+        if name not in known:
+            raise UsageError(f"{path.name}: unknown parameter {name!r}{nearest(name, list(known))}")
+        kind = known[name].kind
+        value = _read_value(raw) if isinstance(raw, str) and kind != "str" else raw
+        if kind == "str" and isinstance(value, str):
+            value = value.strip("\"'")
+        if not _fits(value, kind):
+            raise UsageError(
+                f"{path.name}: parameter {name}={raw!r} given; it is of type {kind}, "
+                f"such as {known[name].default!r}"
+            )
+        values[name] = value
+    grid(path, values)
+    return values
+
+
+def grid(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
+    """Return the runs of a notebook: its parameters and grid cells run alone, without a kernel.
+
+    Raises UsageError, naming the notebook, for what these cells refuse.
+    """
+    space: dict[str, Any] = {}
+    exec(compile(_only(path, "parameters"), str(path), "exec"), space)  # our own notebooks
+    space.update(given or {})
+    try:
+        exec(compile(_only(path, "grid"), str(path), "exec"), space)
+    except (ValueError, TypeError) as error:  # a value of another type than a setting takes
+        raise UsageError(f"{path.name}: {error}") from error
+    found = space.get("grid")
+    if not isinstance(found, Grid):
+        raise UsageError(f"{path}: its grid cell does not set `grid` to a grid of runs")
+    return found
+
+
+def problems(path: Path) -> list[str]:
+    """Return what a committed notebook may not be: the grammar of the book.
+
+    No outputs, no `def` or `class`, code cells of at most 10 lines, one parameters and one grid
+    cell, and more prose than code.
+    """
+    cells(path)  # refuses what is not a notebook
+    notebook = json.loads(path.read_text())
+    found, code_lines, words = [], 0, 0
+    for number, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
+        where = f"{path}: cell {number}"
+        if cell["cell_type"] == "markdown":
+            words += len(source.split())
+        if cell["cell_type"] != "code":
+            continue
+        lines = [line for line in source.splitlines() if line.strip()]
+        code_lines += len(lines)
+        parameters_cell = "parameters" in cell.get("metadata", {}).get("tags", [])
+        limit = MAX_PARAMETER_LINES if parameters_cell else MAX_CODE_LINES
+        if len(lines) > limit:
+            found.append(f"{where} has {len(lines)} lines; {limit} at most")
+        if cell.get("outputs") or cell.get("execution_count") is not None:
+            found.append(f"{where} has outputs; notebooks are committed without")
+        if re.search(r"^\s*(def|class|async def)\s|\blambda\b", source, re.M):
+            found.append(f"{where} defines something; it belongs in rgkit")
+    if "papermill" in notebook.get("metadata", {}):
+        found.append(f"{path}: has papermill's metadata; commit the notebook that was not executed")
+    if words < 6 * code_lines:
+        found.append(f"{path}: {words} words for {code_lines} lines of code; ten a line is the aim")
+    try:
+        parameters(path)
+        grid(path)
+    except UsageError as error:
+        found.append(str(error))
+    return found

@@ -1,0 +1,166 @@
+"""Printed numbers held against other printed numbers, from the ledger of claims."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from rgkit.book.report import ledger
+from rgkit.figures.style import COLORS, MARKERS, canvas
+from rgkit.method.spec import nearest
+
+
+def printed(claim: str) -> pd.DataFrame:
+    """Return the rows of a table as the paper prints them; ValueError if the claim has none.
+
+    >>> printed("ld-table1")["miou"].tolist()
+    [62.13, 63.56]
+    """
+    known = [name for name, facts in ledger().items() if "rows" in facts]
+    if claim not in known:
+        raise ValueError(f"claim={claim!r} given{nearest(claim, known)}; it must print numbers")
+    return pd.DataFrame(ledger()[claim]["rows"])
+
+
+def by_class(claim: str, row: str) -> pd.DataFrame:
+    """Return the printed values of a table that has a column for each class.
+
+    Parameters
+    ----------
+    claim : such as "csgd-table4"
+    row : the column that names the rows, such as "backbone"
+
+    Returns
+    -------
+    DataFrame, a row a class, a column for each row of the paper's table
+
+    >>> by_class("csgd-table4", "backbone").shape
+    (20, 4)
+    """
+    table = printed(claim)
+    return pd.DataFrame(dict(zip(table[row], table["ap"], strict=True)), ledger()[claim]["classes"])
+
+
+def chance(gap: float, spread: float) -> float:
+    """Return how often two runs of one method differ by `gap` or more, if seeds spread normally.
+
+    Parameters
+    ----------
+    spread : standard deviation between the seeds of one method
+
+    >>> round(chance(0.4, 0.2), 3)
+    0.157
+    """
+    return float(2 * stats.norm.sf(abs(gap) / (math.sqrt(2) * spread)))
+
+
+def spread_for(gap: float, often: float = 0.05) -> float:
+    """Return the spread between seeds at which two runs of one method differ by `gap` so often.
+
+    >>> round(chance(3.34, spread_for(3.34)), 3)
+    0.05
+    """
+    return abs(gap) / (math.sqrt(2) * float(stats.norm.isf(often / 2)))
+
+
+def seed_spread(runs: pd.DataFrame, fewest: int = 3) -> pd.DataFrame:
+    """Return how far the seeds of one and the same method lie apart, a row a method and setting.
+
+    Parameters
+    ----------
+    runs : DataFrame with columns setting, arm, rate, seed, status, final: see `rgkit.recorded`
+    fewest : seeds that a setting must have; runs that diverged are left out
+
+    Returns
+    -------
+    DataFrame with columns setting, arm, rate, mean, std and count
+
+    >>> rows = [{"setting": "s", "arm": "plain", "rate": "decayed", "status": "finished"}] * 3
+    >>> found = seed_spread(pd.DataFrame(rows).assign(seed=[0, 1, 2], final=[70.0, 71.0, 72.0]))
+    >>> found["std"].tolist(), found["count"].tolist()
+    ([1.0], [3])
+    """
+    names = ["setting", "arm", "rate"]
+    done = runs.reindex(columns=[*names, "status", "final"]).query("status == 'finished'")
+    found = done.groupby(names)["final"].agg(["mean", "std", "count"])
+    return found[found["count"] >= fewest].reset_index()
+
+
+def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
+    """Return the pooled spread of the seeds by the rate's fate and the accuracy that is reached.
+
+    Parameters
+    ----------
+    spreads : see `seed_spread`
+    edges : of the bands of accuracy, in percent
+
+    Returns
+    -------
+    DataFrame indexed by rate and accuracy: spread (the root of the mean variance, each setting with
+    its degrees of freedom), settings, and degrees of freedom
+    """
+    free = spreads["count"] - 1
+    table = spreads.assign(accuracy=pd.cut(spreads["mean"], edges), free=free)
+    table["square"] = free * table["std"] ** 2
+    sums = table.groupby(["rate", "accuracy"], observed=True)
+    found = sums[["square", "free"]].sum()
+    spread = (found["square"] / found["free"]) ** 0.5
+    return pd.DataFrame({"spread": spread, "settings": sums.size(), "free": found["free"]})
+
+
+def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
+    """Draw the spread between seeds over the accuracy that they reach, and the one assumed."""
+    figure, (ax,) = canvas(3.4)
+    for rate, arm in (("never decayed", "RG"), ("decayed", "constant 1/2")):
+        own = spreads[spreads["rate"] == rate]
+        look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "alpha": 0.7}
+        ax.scatter(own["mean"], own["std"], s=6 * own["count"], label=f"rate {rate}", **look)
+    ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
+    ax.set(xlabel="mean test accuracy of the seeds, %", ylabel="spread between seeds, points")
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.legend(fontsize=8)
+    return figure
+
+
+def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
+    """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
+    gaps = (table[ours] - table[base]).sort_values()
+    figure, (ax,) = canvas(3)
+    color = np.where(gaps > 0, COLORS["RG"], COLORS["constant 1/2"])
+    ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
+    half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
+    ax.axhspan(gaps.mean() - half, gaps.mean() + half, color="#999999", alpha=0.3, lw=0, zorder=0,
+               label="mean of the classes, 95 % interval")  # fmt: skip
+    ax.axhline(gaps.mean(), color="black", lw=1.2)
+    ax.set_xticks(range(len(gaps)), gaps.index, fontsize=8, rotation=45)
+    ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def gaps(table: pd.DataFrame) -> Figure:
+    """Draw pairs of bars: what is claimed, and a gap between printed numbers that should be none.
+
+    Parameters
+    ----------
+    table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
+    """
+    figure, (ax,) = canvas(0.9 * len(table) + 1)
+    places = np.arange(len(table))
+    for offset, column, color in ((-0.2, "claimed", COLORS["RG"]), (0.2, "gap", COLORS["plain"])):
+        ax.barh(places + offset, table[column], height=0.36, color=color)
+        for place, value in zip(places + offset, table[column], strict=True):
+            ax.annotate(f" {value:.2f}", (value, place), va="center", fontsize=8)
+    ax.set_yticks(places, table.index)
+    ax.invert_yaxis()
+    ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")
+    ax.margins(x=0.12)
+    ax.grid(axis="y", visible=False)
+    return figure

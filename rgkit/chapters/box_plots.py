@@ -1,0 +1,97 @@
+"""Figures of detectors: the first test pictures with the boxes that each arm draws in them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from rgkit.chapters.mask_plots import colours
+from rgkit.data import boxes
+from rgkit.figures.picture_grids import config_of, drawn, records_of
+from rgkit.figures.plots import _stamp, draw_curves
+from rgkit.figures.style import canvas
+from rgkit.runs.kinds import Detection
+from rgkit.tasks.samples import SHOWN
+from rgkit.train.execute import Results
+
+WORDS = {
+    "test_map_11": "mean average precision, %",
+    "test_loss": "test loss",
+    "train_accuracy": "true boxes proposed, %",
+}
+SHOW = 4  # the best so many of a picture are drawn; records keep more
+
+Found = list[list[float]]  # x1, y1, x2, y2 in parts of the picture, class, score
+
+
+def _draw(ax: Axes, found: Found, size: int, names: tuple[str, ...]) -> None:
+    """Draw boxes with their classes, and their scores where they have one below 1."""
+    shades = colours(len(names))
+    for x1, y1, x2, y2, label, score in found:
+        shade = shades[int(label)]
+        place = (x1 * size - 0.5, y1 * size - 0.5)
+        ax.add_patch(Rectangle(place, (x2 - x1) * size, (y2 - y1) * size, fill=False, ec=shade))
+        words = names[int(label)] + (f" {score:.2f}" if score < 1 else "")
+        box = {"facecolor": shade, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
+        ax.text(*place, words, fontsize=5, va="bottom", bbox=box)
+
+
+def true_boxes(objects: np.ndarray[Any, Any], size: int) -> Found:
+    """Return objects [n, 6] as a record would have them, without the difficult ones.
+
+    >>> true_boxes(np.array([[0.0, 0, 8, 16, 3, 0], [0, 0, 0, 0, -1, 0]]), 16)
+    [[0.0, 0.0, 0.5, 1.0, 3.0, 1.0]]
+    """
+    kept = objects[(objects[:, 4] >= 0) & (objects[:, 5] == 0)]
+    return [[*(row[:4] / size).tolist(), float(row[4]), 1.0] for row in kept]
+
+
+def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
+    """Draw the first test pictures, the true boxes, and what each arm finds at the end of its run.
+
+    Detections are part of a run's record, see `rgkit.tasks.detections.first_detections`; pictures
+    and true boxes appear where the data are at hand. Of each picture the best `SHOW` are drawn.
+
+    Parameters
+    ----------
+    results : Results
+    arms : the columns after the first, in this order
+    cell : labels of the runs to show, such as ``seed=0``; ValueError where they leave more than one
+        run of an arm
+    """
+    config = config_of(results)
+    assert isinstance(config, Detection)  # no other task keeps boxes
+    names, size = boxes.classes_of(config.data), config.size
+    pictures = [np.full((size, size, 3), 255, np.uint8)] * SHOWN
+    found: dict[str, list[Found]] = {}
+    if boxes.available(config.data):
+        true = boxes.load(config.data, size)
+        pictures = [p.transpose(1, 2, 0) for p in true.test_images[:SHOWN]]
+        found["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]
+    for arm, record in records_of(results, arms, cell).items():
+        texts = record.samples if record else []
+        found[arm] = [json.loads(text)[:SHOW] for text in texts]
+    figure = drawn({arm: pictures[: len(own)] for arm, own in found.items()})
+    for column, own in enumerate(found.values()):
+        for row, each in enumerate(own):
+            _draw(figure.axes[row * len(found) + column], each, size, names)
+    return _stamp(figure, results)
+
+
+def measures(results: Results) -> Figure:
+    """Draw mean average precision, test loss and how much is proposed, over the epochs.
+
+    Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
+    """
+    figure, axes = canvas(3.2, len(WORDS), 9)
+    for ax, (value, words) in zip(axes, WORDS.items(), strict=True):
+        draw_curves(ax, results.epochs, value)
+        ax.set_title(words, fontsize=10)
+        ax.set_xlabel("epoch")
+    axes[0].legend(fontsize=8)
+    return _stamp(figure, results)

@@ -1,0 +1,142 @@
+"""The effective learning rate of networks with batch norm, against predictions 6 and 14.
+
+Behind batch norm the length of a weight vector changes nothing but how far a step turns it: by the
+learning rate over the squared length. Weight decay and the steps themselves set that length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from rgkit.method import laws
+from rgkit.runs.grid import arm_of
+from rgkit.runs.kinds import Classification, Trained
+from rgkit.train.execute import Results
+
+
+def expected(arm: str) -> pd.Series:
+    """Return what prediction 6 expects of an arm relative to plain training.
+
+    Steps of random sign make the squared weights grow by η²·m2 a step and decay takes ηλ of them,
+    so they come to rest where the fourth power of the norm goes with η·m2/λ. The effective rate is
+    η·m1 over the squared norm: m1 while the norms are still equal, m1/√m2 at rest.
+
+    Returns
+    -------
+    Series with ``first`` and ``last``, the ratio of effective rates at the start and at rest, and
+    ``norm``, the ratio of the norms at rest
+
+    Examples
+    --------
+    >>> expected("RG").round(3).to_dict()
+    {'first': 0.5, 'last': 0.866, 'norm': 0.76}
+    >>> expected("constant 1/2").round(3).to_dict()
+    {'first': 0.5, 'last': 1.0, 'norm': 0.707}
+    """
+    plain = Classification()
+    config = arm_of(arm, plain)
+    m1, m2 = laws.law(config.weight).moments()
+    rate, decay = config.lr / plain.lr, config.coefficient / plain.coefficient
+    m2 *= plain.batch / config.batch  # where noise is most of a gradient, as late in training
+    norm = (rate * m2 / decay) ** 0.25
+    return pd.Series({"first": rate * m1, "last": rate * m1 / norm**2, "norm": norm}, name=arm)
+
+
+def effective_rates(results: Results) -> pd.DataFrame:
+    """Return each epoch's effective learning rate and its ratio to that of plain training.
+
+    Returns
+    -------
+    ``results.epochs`` with two more columns: ``effective``, the learning rate times the mean loss
+    weight over the squared norm of the weights, and ``relative``, that over the same of the plain
+    run with the same other labels, seed and epoch (missing where there is none)
+    """
+    epochs = results.epochs.copy()
+    configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
+    means = {k: laws.law(c.weight).moments(c.epochs)[0] for k, c in configs.items()}
+    epochs["effective"] = epochs["lr_now"] * epochs["key"].map(means) / epochs["weight_norm"] ** 2
+    same = [*(a for a in results.grid.axes if a != "arm"), "epoch"]
+    plain = epochs[epochs["arm"] == "plain"].set_index(same)["effective"].rename("plain")
+    epochs = epochs.join(plain, on=same)
+    return epochs.assign(relative=epochs["effective"] / epochs["plain"]).drop(columns="plain")
+
+
+def grown(
+    plain: ArrayLike, start: float, decayed: ArrayLike, gain: float = 1.0
+) -> NDArray[np.float64]:
+    """Return the norms that weights would have if their steps were those of plain training, scaled.
+
+    Behind batch norm steps stand at right angles to the weights and go with 1/norm, so the fourth
+    power x of the norm obeys dx/dt = 2η²·m2·G² - 4ηλx. What an epoch of plain training added to x,
+    beyond what decay left, is read off its norms; another arm adds `gain` times that, starts from
+    the same weights and forgets as fast (prediction 14).
+
+    Parameters
+    ----------
+    plain : norm after each epoch of plain training, [epochs]
+    start : norm of the fresh weights
+    decayed : 4·η·λ·steps/(1 - α) of each epoch, [epochs] or one number for all
+    gain : the arm's η²·m2 in units of plain training's
+
+    Returns
+    -------
+    float64 [epochs], the norm after each epoch
+
+    Examples
+    --------
+    >>> grown([2.0, 3.0], start=1.0, decayed=0.1).round(3).tolist()
+    [2.0, 3.0]
+    >>> grown([2.0, 3.0], start=1.0, decayed=0.0, gain=0.25).round(3).tolist()
+    [1.476, 2.141]
+    """
+    norms = np.asarray(plain, float)
+    kept = np.broadcast_to(np.exp(-np.asarray(decayed, float)), norms.shape)
+    before = np.concatenate([[start], norms[:-1]]) ** 4
+    x, own = float(start) ** 4, []
+    for added, left in zip(norms**4 - kept * before, kept, strict=True):
+        x = left * x + gain * added
+        own.append(x**0.25)
+    return np.array(own)
+
+
+def foretold(results: Results) -> pd.DataFrame:
+    """Return `effective_rates` with what the norms of plain training foretell of the others.
+
+    Returns
+    -------
+    The table with one more column, ``foretold``: what ``relative`` is by `grown`. It is missing
+    where there is no plain run with the same other labels and seed that is at least as long, and
+    for an arm that forgets at another pace than plain training or whose law changes with time.
+    """
+    from rgkit.models.classification import build  # late: a table of other things needs no torch
+    from rgkit.tasks.metrics import weight_norm
+
+    table = effective_rates(results).assign(foretold=float("nan"))
+    configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
+    same = [axis for axis in results.grid.axes if axis != "arm"]
+    for _, runs in table.groupby(same, sort=False):
+        plain = runs[runs["arm"] == "plain"]
+        if plain.empty:
+            continue
+        first = configs[str(plain["key"].iloc[0])]
+        start = float(weight_norm(build(first.model, seed=first.seed)))
+        for key, own in runs.groupby("key", sort=False):
+            if len(plain) < len(own):
+                continue
+            config, shown = configs[str(key)], plain.iloc[: len(own)]
+            law = laws.law(config.weight)
+            pace = own["lr_now"].to_numpy() * config.coefficient
+            alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.coefficient)
+            steady = law.name == "constant" or (law.chance and law.name not in ("late", "formula"))
+            if not (alike and steady):
+                continue
+            (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr
+            norms = shown["weight_norm"].to_numpy()
+            decayed = 4 * pace * config.steps / config.epochs / (1 - config.momentum)
+            # Of a smaller batch the noise of a step is larger, and an epoch has more of them.
+            gain = rate**2 * m2 * (first.batch / config.batch) * config.steps / first.steps
+            foreseen = grown(norms, start, decayed, gain)
+            table.loc[own.index, "foretold"] = rate * m1 * (norms / foreseen) ** 2
+    return table

@@ -1,0 +1,224 @@
+"""What a difference between a paper and its code is worth, from runs that are recorded anyway.
+
+What reads the losses takes runs as `rgkit.recorded` labels them; the others take any.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rgkit.figures.plots import _stamp, draw_mean, measured, nothing_yet
+from rgkit.figures.style import COLORS, canvas, looks
+from rgkit.method import schedules
+from rgkit.runs.grid import arm_of
+from rgkit.runs.kinds import Classification, Trained
+from rgkit.runs.library import setting_of
+from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference
+from rgkit.train.execute import Results
+
+COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
+
+
+def _table(gaps: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return mean and interval of several lists of differences; NaN for an empty one."""
+    rows = {}
+    for name, gap in gaps.items():
+        known = gap.dropna().to_numpy(float)
+        d = difference(known) if len(known) else Difference(math.nan, math.nan, 0.0, 0)
+        ends = (*d.interval(), d.detectable) if d.pairs else (math.nan,) * 3
+        rows[name] = (d.mean, *ends, d.pairs)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+
+
+def _by_seed(results: Results, config: Trained, value: str) -> pd.Series:
+    """Return what the runs of a configuration ended with, by seed."""
+    wanted = vars(config) | {"seed": 0}
+    values: Iterable[Any] = results.runs[value] if len(results.grid) else []
+    found = {
+        cell.config.seed: float(end)
+        for cell, end in zip(results.grid, values, strict=True)
+        if isinstance(cell.config, type(config)) and vars(cell.config) | {"seed": 0} == wanted
+    }
+    return pd.Series(found, dtype=float)
+
+
+def swapped(
+    results: Results,
+    config: Trained,
+    change: Mapping[str, Any],
+    arm: str = "RG",
+    after: str = "final",
+) -> pd.DataFrame:
+    """Return what changing a setting changes: in plain training, in an arm, and in their gap.
+
+    Parameters
+    ----------
+    config : the setting before the change; its seed and loss weight do not matter
+    change : settings of the run after the change
+    after : "final", or "best" to read the best epoch in the place of the final one after it
+
+    Returns
+    -------
+    DataFrame with the rows ``plain``, `arm` and ``gap`` (what is done to `arm` − plain): the
+    difference after - before in points, paired by seed, its 95 % interval, the smallest detectable
+    difference and the number of pairs; NaN where no pair is recorded
+
+    Examples
+    --------
+    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.train.execute import collect
+    >>> from rgkit.runs.grid import Grid
+    >>> empty = collect(Grid())
+    >>> swapped(empty, Classification(), {"schedule": "discarded"})["pairs"].tolist()
+    [0, 0, 0]
+    """
+    before = config.replace(weight="constant(1)")
+    places = (before, "final"), (before.replace(**change), after)
+    ends = {}
+    for name in ("plain", arm):
+        first, second = (_by_seed(results, arm_of(name, place), value) for place, value in places)
+        ends[name] = second - first
+    return _table(ends | {"gap": ends[arm] - ends["plain"]})
+
+
+def between(results: Results, config: Trained, a: str, b: str) -> pd.Series:
+    """Return the row of `swapped` for one arm minus another in one setting, paired by seed.
+
+    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.train.execute import collect
+    >>> from rgkit.runs.grid import Grid
+    >>> int(between(collect(Grid()), Classification(), "coin(0.5)", "RG")["pairs"])
+    0
+    """
+    ends = [_by_seed(results, arm_of(arm, config), "final") for arm in (a, b)]
+    return _table({f"{a} − {b}": ends[0] - ends[1]}).iloc[0]
+
+
+def logged(results: Results, config: Classification, arm: str = "RG") -> pd.DataFrame:
+    """Return the training loss of plain training and of an arm as it is and as the code logs it.
+
+    The code adds up the loss after the weight has been multiplied to it. Our records have the
+    unweighted loss and the mean of the weights of every epoch. The weight is drawn without looking
+    at the loss, so the mean of the products is nearly the product of the means.
+
+    Returns
+    -------
+    DataFrame, a row an epoch of a run: arm, seed, epoch, key, ``unweighted`` and ``weighted``
+    """
+    columns = ["arm", "seed", "epoch", "key", "unweighted", "weighted"]
+    epochs = results.epochs
+    if epochs.empty:
+        return pd.DataFrame(columns=columns)
+    own = epochs[(epochs["setting"] == setting_of(config)) & epochs["arm"].isin(["plain", arm])]
+    loss = own["train_loss"]
+    return own.assign(unweighted=loss, weighted=loss * own["u_mean"])[columns]
+
+
+def lead(losses: pd.DataFrame, arm: str = "RG") -> pd.DataFrame:
+    """Return by how many percent an arm's training loss ends from that of plain training.
+
+    Parameters
+    ----------
+    losses : a table of `logged`
+
+    Returns
+    -------
+    DataFrame with the rows ``unweighted`` and ``weighted``, columns as in `swapped`; pairs by seed
+
+    >>> rows = {"arm": ["plain", "RG"], "seed": 0, "epoch": 9, "unweighted": [0.5, 0.6]}
+    >>> lead(pd.DataFrame(rows | {"weighted": [0.5, 0.3]}))["difference"].round(1).tolist()
+    [20.0, -40.0]
+    """
+    end = losses[losses["epoch"] == losses["epoch"].max()]
+    gaps = {}
+    for value in ("unweighted", "weighted"):
+        known = end.pivot_table(value, "seed", "arm").reindex(columns=["plain", arm])
+        gaps[value] = 100 * (known[arm] / known["plain"] - 1)
+    return _table(gaps)
+
+
+def rates(epochs: int, lr: float, meant: str = "poly") -> pd.DataFrame:
+    """Return the learning rate of each epoch as it was meant and as it was used.
+
+    >>> rates(100, 0.1).round(4).iloc[[0, 50, 99]].to_numpy().tolist()
+    [[0.1, 0.1], [0.0536, 0.1], [0.0016, 0.1]]
+    """
+    used = schedules.Discarded(meant)
+    both = {"meant": schedules.schedule(meant), "used": used.effective()}
+    size = {"steps_per_epoch": 1, "epochs": epochs}
+    table = {name: lr * one.factor(np.arange(epochs), **size) for name, one in both.items()}
+    return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
+
+
+def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
+    """Draw the learning rate that was meant and the one that was used, see `rates`."""
+    figure, (ax,) = canvas(2.8)
+    ax.step(table.index, table["meant"], where="mid", color=COLORS["constant 1/2"], lw=2,
+            label="meant: poly")  # fmt: skip
+    ax.plot(table.index, table["used"], color=COLORS["RG"], lw=2, label="used")
+    ax.fill_between(table.index, table["meant"], table["used"], color=COLORS["RG"], alpha=0.12)
+    highest = 1.15 * float(table.to_numpy().max())
+    ax.set(ylim=(0, highest), xlabel="epoch", ylabel="learning rate")
+    ax.legend(fontsize=8, loc="lower left")
+    return _stamp(figure, results)
+
+
+def two_losses(table: pd.DataFrame, results: Results) -> Figure:
+    """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
+    if table.empty:
+        return _stamp(nothing_yet(), results)
+    figure, axes = canvas(3, 2, sharey=True)
+    sides = {"unweighted": "the loss", "weighted": "the loss as the code logs it"}
+    for ax, (value, title) in zip(axes, sides.items(), strict=True):
+        for arm, look in looks(dict.fromkeys(table["arm"])).items():
+            draw_mean(ax, table[table["arm"] == arm], value, look | {"lw": 2}, arm)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("epoch")
+    axes[0].set_ylabel("training loss")
+    axes[1].legend(fontsize=8)
+    return _stamp(figure, results)
+
+
+def effects(
+    tables: Mapping[str, pd.DataFrame], results: Results, delta: float = DELTA_ACCURACY
+) -> Figure:
+    """Draw what each change does to plain training and to the gap of the arms, with intervals.
+
+    Parameters
+    ----------
+    tables : results of `swapped` by the words for the change; those without a pair are left out
+    delta : the half width of the grey band, in points of what the runs are judged by
+    """
+    every = {name: table.to_dict("index") for name, table in tables.items()}
+    known = {name: rows for name, rows in every.items() if rows["gap"]["pairs"] > 0}
+    if not known:
+        return _stamp(nothing_yet(), results)
+    figure, (ax,) = canvas(0.62 * len(known) + 1.1)
+    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0)
+    ax.axvline(0, color="black", lw=0.8)
+    parts = (("plain", -0.17, "plain training"), ("gap", 0.17, "RG − plain"))
+    largest = max(
+        abs(rows[row]["difference"]) for rows in known.values() for row in ("plain", "gap")
+    )
+    for row, offset, words in parts:
+        look = looks(["plain" if row == "plain" else "RG"]).popitem()[1]
+        for place, rows in enumerate(known.values()):
+            one = rows[row]
+            if math.isfinite(one["low"]):
+                ax.plot([one["low"], one["high"]], [place + offset] * 2, color=look["color"], lw=2)
+            label = words if place == 0 else None
+            ax.plot(one["difference"], place + offset, **look, ls="none", ms=6, label=label)
+    ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
+    ax.set_yticks(range(len(known)), list(known))
+    ax.invert_yaxis()
+    words = measured(results)[1].removesuffix(", %")
+    ax.set_xlabel(f"change of the final {words}, points")
+    ax.grid(axis="y", visible=False)
+    ax.legend(fontsize=8)
+    return _stamp(figure, results)

@@ -1,0 +1,95 @@
+"""The same run twice: how far apart rounding alone takes two runs of one config.
+
+On a CPU a config gives the same numbers every time. A GPU may add in another order from one launch
+to the next, and training blows a last digit up until the two runs are strangers. `Store.put` keeps
+the later of two such runs beside the first one, which stays the one that counts.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rgkit.figures.plots import _arms, _stamp, nothing_yet
+from rgkit.figures.style import canvas, looks
+from rgkit.runs.kinds import Trained
+from rgkit.runs.library import falls
+from rgkit.runs.records import Store
+from rgkit.train.execute import Results
+
+COLUMNS = ["arm", "seed", "momentum", "weight_decay", "schedule"]
+COLUMNS += ["key", "rate", "first", "again", "apart"]
+
+
+def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
+    """Return the runs that were finished more than once, a row for each later run.
+
+    Parameters
+    ----------
+    results : of a grid with the axes ``arm`` and ``seed``
+    store : where the later runs lie
+
+    Returns
+    -------
+    DataFrame: the labels of the run and its ``key``; ``rate``, "decayed" or "never decayed";
+    ``first`` and ``again``, what both ended at; ``apart``, the second minus the first
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from rgkit.train.execute import collect
+    >>> from rgkit.runs.profiles import classification
+    >>> grid = classification("smoke", arm=["plain"])
+    >>> len(repeated(collect(grid, Store(tempfile.mkdtemp()))))
+    0
+    """
+    store, rows = store or Store(), []
+    arms = {cell.config: cell.labels["arm"] for cell in results.grid}
+    for record in results.records:
+        config = record.config
+        if not isinstance(config, Trained):
+            continue
+        for path in store.repeats(config):
+            later = store.read(path)
+            if (record.status, later.status) != ("finished", "finished"):
+                continue
+            first, again = (r.epochs[config.measure][-1] for r in (record, later))
+            rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
+            labels = {name: getattr(config, name) for name in COLUMNS[1:5]}
+            found = {"rate": rate, "first": first, "again": again, "apart": again - first}
+            rows.append({"arm": arms[config], "key": record.key} | labels | found)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def spread(apart: pd.Series) -> float:
+    """Return the standard deviation of one run, from the distances of two; NaN without any.
+
+    >>> round(spread(pd.Series([3.0, -3.0])), 3)
+    2.121
+    """
+    return math.sqrt((apart**2).mean() / 2) if len(apart) else math.nan
+
+
+def twice(table: pd.DataFrame, results: Results) -> Figure:
+    """Draw both runs of each config of `repeated`, joined by a line, a panel for each rate."""
+    if table.empty:
+        return _stamp(nothing_yet(), results)
+    values = ["never decayed", "decayed"]
+    figure, axes = canvas(3.2, len(values), sharey=True)
+    for ax, value in zip(axes, values, strict=True):
+        part = table[table["rate"] == value].sort_values("apart", key=np.abs).reset_index()
+        for arm, look in looks(_arms(table)).items():
+            mine = part[part["arm"] == arm]
+            ax.vlines(mine.index, mine["first"], mine["again"], color=look["color"], lw=1.2)
+            ends = pd.concat([mine["first"], mine["again"]])
+            ax.plot(ends.index, ends, **look, ls="none", ms=5, label=arm)
+        ax.set_title(value, fontsize=10)
+        ax.set_xticks([])
+        ax.set_xlabel("one config each, run twice")
+        ax.grid(axis="x", visible=False)
+    axes[0].set_ylabel("final test accuracy, %")
+    axes[-1].legend(fontsize=8)
+    return _stamp(figure, results)

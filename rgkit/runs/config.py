@@ -1,0 +1,226 @@
+"""A run as frozen plain data, validated on construction; the hash of it is the run's key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, ClassVar, Self
+
+from rgkit.method import laws, schedules
+from rgkit.method.spec import Spec, nearest
+
+# Raised by the maintainer when training itself changes, so that old records are out of date. The
+# golden test (tests/train/test_train.py) fails when the numbers move while this stays.
+NUMERICS = 1
+
+OPTIMIZERS = ("sgd", "adam")
+PRECISIONS = ("float32", "bfloat16", "float64")
+AUGMENTS = ("none", "flip", "crop", "crop+flip")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be run; the message names it, repeats it, and says what would do."""
+
+
+def require(good: bool, name: str, given: object, wanted: str) -> None:
+    """Raise ConfigError, which names a setting, repeats what was given and says what would do."""
+    if not good:
+        raise ConfigError(f"{name}={given!r} given; {wanted}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of all kinds of runs."""
+
+    task: ClassVar[str] = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain data, the task first."""
+        return {"task": self.task} | dataclasses.asdict(self)
+
+    def brief(self) -> str:
+        """Return the settings that are not the defaults, for a line of a log.
+
+        >>> from rgkit.runs.kinds import Classification
+        >>> Classification(seed=3, weight="uniform").brief()
+        'weight=uniform(0, 1), seed=3'
+        """
+        plain = type(self)()
+        names = [f.name for f in dataclasses.fields(self)]
+        own = [f"{n}={getattr(self, n)}" for n in names if getattr(self, n) != getattr(plain, n)]
+        return ", ".join(own) or "the defaults"
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some settings changed; ConfigError names an unknown one."""
+        names = [f.name for f in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                raise ConfigError(f"unknown setting {name!r}{nearest(name, names)}")
+        return dataclasses.replace(self, **changes)
+
+    def whole(self, **least: int) -> None:
+        """Require that settings are whole numbers, each of so many or more."""
+        for name, low in least.items():
+            value = getattr(self, name)
+            good = isinstance(value, int) and not isinstance(value, bool)
+            require(good and value >= low, name, value, f"a whole number of {low} or more")
+
+    def choose(self, **choices: Iterable[str]) -> None:
+        """Require that settings are among their choices; ConfigError names the nearest right."""
+        for name, known in choices.items():
+            value, names = getattr(self, name), list(known)
+            if value not in names:
+                require(False, name, value, nearest(str(value), names).removeprefix("; "))
+
+    def key(self, fingerprint: str) -> str:
+        """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
+
+        A setting that is added after records exist is declared with ``metadata={"added": True}``;
+        while it has its default it stays out of the hash, so that old records keep their keys.
+        """
+        settings = self.as_dict()
+        for f in dataclasses.fields(self):
+            if f.metadata.get("added") and settings[f.name] == f.default:
+                del settings[f.name]
+        text = json.dumps([settings, fingerprint, NUMERICS], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Trained(Config):
+    """Base of the runs that train a network: what they all have to settle.
+
+    Attributes
+    ----------
+    measure : what a run of this task is judged by, of the metrics of an epoch
+    smallest : the fewest images that a batch may have
+    augments : the augmentations that the task knows
+    home : the module that knows the data sets; it is not imported before it is asked
+    added : metrics of an epoch that records may lack, because they are older; tables have NaN there
+
+    Parameters
+    ----------
+    data : str
+        Name of a data set.
+    images : int
+        Training images used: the first so many in the data set's canonical order; 0 is all.
+    model : str
+        A network by name.
+    epochs, batch : int
+    optimizer : "sgd" or "adam"
+        SGD with coupled weight decay as in `torch.optim.SGD`; Adam takes `momentum` as beta1.
+    lr, momentum, weight_decay : float
+    beta2 : float
+        Adam's second; its step divides by a mean over about 1/(1 - beta2) steps.
+    nesterov : bool
+    weight : str
+        Law of the loss weight, see `rgkit.method.laws`.
+    schedule : str
+        Learning-rate schedule, see `rgkit.method.schedules`.
+    precision : "float32", "bfloat16" or "float64"
+        bfloat16 means the fastest arithmetic of at least that precision: autocast to bfloat16 where
+        the device is fast in it, float32 elsewhere, see `rgkit.train.device.arithmetic`.
+    augment : "none", "flip", "crop" or "crop+flip"
+    seed : int
+        Seed of initial weights, batch order, augmentation and loss weight, a stream each.
+    validation : int
+        Training images held out, the last so many in canonical order, and measured each epoch: what
+        a learning rate may be chosen on. 0 is none. Other numbers of a run do not depend on it,
+        unless it takes images from `images` = 0, which means all that are not held out.
+    """
+
+    measure: ClassVar[str] = "test_accuracy"
+    home: ClassVar[str] = "rgkit.data"
+    smallest: ClassVar[int] = 2  # batch norm takes a mean over it
+    added: ClassVar[tuple[str, ...]] = ()
+    augments: ClassVar[tuple[str, ...]] = AUGMENTS
+
+    data: str = "cifar10"
+    images: int = 0
+    model: str = "resnet34"
+    epochs: int = 100
+    batch: int = 128
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.5
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    weight: str = "constant(1)"
+    schedule: str = "poly"
+    precision: str = "bfloat16"
+    augment: str = "crop+flip"
+    seed: int = 0
+    validation: int = field(default=0, metadata={"added": True})
+    beta2: float = field(default=0.999, metadata={"added": True})
+
+    def __post_init__(self) -> None:
+        self.whole(epochs=1, batch=self.smallest, images=0, seed=0, validation=0)
+        self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=self.augments)
+        self.choose(data=self.sizes())
+        require(self.lr > 0, "lr", self.lr, "a positive number")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 up to below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        if self.nesterov:
+            require(self.optimizer == "sgd", "nesterov", True, "only sgd has Nesterov momentum")
+            require(self.momentum > 0, "nesterov", True, "Nesterov needs a momentum above 0")
+        require(0 <= self.beta2 < 1, "beta2", self.beta2, "from 0 up to below 1")
+        if self.beta2 != Trained.beta2:
+            require(self.optimizer == "adam", "beta2", self.beta2, "only adam has a second beta")
+        for name in ("lr", "momentum", "weight_decay", "beta2"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        canonical = {
+            "weight": str(laws.law(self.weight)),
+            "schedule": str(schedules.schedule(self.schedule).effective()),
+            "model": str(self.network()),
+        }
+        for name, text in canonical.items():
+            object.__setattr__(self, name, text)
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return the data sets of this task by name: images to train on and to test on."""
+        sizes: Mapping[str, tuple[int, int]] = import_module(self.home).SIZES
+        return sizes
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the data, without loading them."""
+        return str(import_module(self.home).fingerprint(self.data))
+
+    def network(self) -> Spec:
+        """Return the network; ValueError names an unknown one and the nearest right one."""
+        from rgkit.models.names import model
+
+        return model(self.model)
+
+    @property
+    def chance(self) -> float:
+        """What a run that diverged counts as, in percent."""
+        return 0.0
+
+    @property
+    def coefficient(self) -> float:
+        """The optimizer's coefficient of weight decay."""
+        return self.weight_decay
+
+    @property
+    def trained_on(self) -> int:
+        """How many images the run trains on.
+
+        >>> from rgkit.runs.kinds import Classification
+        >>> Classification().trained_on, Classification(images=100).trained_on
+        (50000, 100)
+        """
+        return self.images or self.sizes()[self.data][0] - self.validation
+
+    @property
+    def steps(self) -> int:
+        """How many steps the optimizer takes in the whole run.
+
+        >>> from rgkit.runs.kinds import Classification
+        >>> Classification(epochs=100, batch=128).steps
+        39100
+        """
+        return self.epochs * -(-self.trained_on // self.batch)

@@ -1,0 +1,286 @@
+"""Grids: arms and axes crossed over a base config, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rgkit.method import laws as weights
+from rgkit.method import schedules
+from rgkit.method.spec import nearest, registry
+from rgkit.models.arms import NETWORKS, changed
+from rgkit.runs.controls import coin_of, mean_of
+from rgkit.runs.kinds import Classification, Config, ConfigError, Trained
+
+
+def _halved(c: Trained) -> dict[str, Any]:
+    """Half the rate with twice the coefficient of the weight decay, as under a weight of 1/2."""
+    fixed = isinstance(c, Classification) and c.independent_decay  # by itself, then
+    return {"lr": c.lr / 2} | ({} if fixed else {"weight_decay": 2 * c.weight_decay})
+
+
+# Arms: what is compared. Each maps a plain config to the changes that make the arm.
+ARMS: dict[str, Callable[[Trained], dict[str, Any]]] = {
+    "plain": lambda c: {},
+    "RG": lambda c: {"weight": "uniform(0, 1)"},
+    "constant 1/2": lambda c: {"weight": "constant(0.5)"},
+    "half rate, twice decay": _halved,
+    "half rate, twice decay, batch 96": lambda c: _halved(c) | {"batch": c.batch * 3 // 4},
+}
+
+
+# What the paper's text says of its runs, and what its code did, by task. Classification first had
+# the scheduler that was thrown away, from 20 July 2018 on the one that was meant; segmentation
+# never got the second. The code's coin is an arm, "coin(0.5)". `airbench` is the recipe of the fast
+# records (Jordan 2024, arXiv:2404.00498). It sums the loss over a batch of 1,024 and has a rate of
+# 11.5 / 1,024 / (1 + 1 / (1 - 0.85)), and a decay of 0.0153 / (1 + 1 / (1 - 0.85)), rounded here;
+# here the loss is a mean.
+PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
+    "classification": {
+        "code": {"schedule": "poly", "weight_decay": 1e-4},
+        "early code": {"schedule": "discarded", "weight_decay": 1e-4},
+        "paper": {"schedule": "step", "weight_decay": 5e-4},
+        "airbench": {
+            "images": 0, "model": "airbench", "epochs": 10, "batch": 1024, "lr": 1.5,
+            "momentum": 0.85, "nesterov": True, "weight_decay": 0.002, "independent_decay": True,
+            "bias_rate": 64.0, "schedule": "triangular", "augment": "crop+alternate",
+            "reflect": 2, "label_smoothing": 0.2, "lookahead": 5,
+        },
+    },
+    "segmentation": {
+        "paper": {"schedule": "poly(0.9, 'step')", "weight_decay": 5e-4},
+        "code": {"schedule": "discarded", "weight_decay": 5e-4},
+    },
+}  # fmt: skip
+
+
+T = TypeVar("T", bound=Trained)
+
+
+def protocol_of(name: str, task: str = "classification") -> dict[str, Any]:
+    """Return the settings of a protocol; ConfigError names an unknown one and the nearest right.
+
+    >>> protocol_of("paper")
+    {'schedule': 'step', 'weight_decay': 0.0005}
+    >>> protocol_of("code", "segmentation")["schedule"]
+    'discarded'
+    """
+    known = PROTOCOLS.get(task)
+    if known is None:
+        raise ConfigError(f"protocol={name!r} given; {task} has none: {', '.join(PROTOCOLS)} do")
+    if name not in known:
+        raise ConfigError(f"protocol={name!r} given{nearest(str(name), list(known))}")
+    return known[name]
+
+
+def arm_of(arm: str, config: T) -> T:
+    """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
+
+    With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
+    ``gc(...)``, ``side_by_side(copies)`` and ``wider(times)`` change the network, see
+    `rgkit.models.arms.changed`.
+    With "mean of " or "coin of " before an arm, it is its control, see `rgkit.runs.controls`.
+    With " on both" or another of `rgkit.runs.translation.ACTS_ON` after it, u acts there.
+    Raises ConfigError for what is none of these, with the nearest right name.
+
+    >>> from rgkit.runs.kinds import Classification, Translation
+    >>> arm_of("uniform(0, 2)", Classification()).weight
+    'uniform(0, 2)'
+    >>> arm_of("constant 1/2", Classification()).weight
+    'constant(0.5)'
+    >>> arm_of("RG on both", Translation()).acts_on
+    'both'
+    >>> arm_of("lr linear(2, 0)", Classification()).schedule
+    "like('linear(2, 0)')"
+    """
+    if arm.startswith("mean of "):
+        return mean_of(config, arm_of(arm.removeprefix("mean of "), config))
+    if arm.startswith("coin of "):
+        return coin_of(config, arm_of(arm.removeprefix("coin of "), config))
+    named, _, where = arm.partition(" on ")
+    if where:
+        return arm_of(named, config).replace(acts_on=where)
+    if arm.startswith("lr "):
+        curve = arm.removeprefix("lr ")
+        own = curve.startswith("formula(")  # which is a schedule as it stands
+        return config.replace(schedule=curve if own else f"like({curve!r})")
+    if arm in ARMS:
+        return config.replace(**ARMS[arm](config))
+    if arm.partition("(")[0] in NETWORKS:
+        return config.replace(model=str(changed(arm, config.model)))
+    try:
+        return config.replace(weight=arm)
+    except ValueError:
+        laws = registry(weights.Law)
+        if arm.partition("(")[0] in laws:
+            raise  # a law with arguments that do not fit: its own words say why
+        hint = nearest(str(arm), [*ARMS, *laws, *NETWORKS])
+        raise ConfigError(f"arm={arm!r} given{hint}") from None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid: the labels that tell it from the others, and its config.
+
+    The plan takes cells of a lower `priority` first.
+    """
+
+    labels: Mapping[str, Any]
+    config: Config
+    priority: int = 50
+
+
+@dataclass(frozen=True)
+class Grid(Sequence[Cell]):
+    """The runs of a notebook, as plain data.
+
+    Attributes
+    ----------
+    train : bool
+        Whether `rgkit.run` trains what is missing; a page that only shows what is recorded does
+        not, and calls the rest missing.
+    """
+
+    cells: tuple[Cell, ...] = ()
+    profile: str = "none"
+    note: str = ""
+    axes: tuple[str, ...] = ()
+    train: bool = True
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.cells[at]
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self.cells)
+
+    def __add__(self, other: Grid) -> Grid:
+        """Join two grids of one profile; a config that is in both is trained once."""
+        return dataclasses.replace(self, cells=self.cells + other.cells)
+
+
+def _block(cell: Cell, *beside: str) -> tuple[tuple[str, str], ...]:
+    """What the arms of a cell have in common: its other labels, but for those named `beside`."""
+    apart = ("arm", *beside)
+    return tuple((name, str(value)) for name, value in cell.labels.items() if name not in apart)
+
+
+def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
+    """Return the runs of several grids that are compared seed by seed, the arms of a cell together.
+
+    Cells that differ in the learning rate count as one, as each arm may have a rate of its own.
+
+    >>> from rgkit.runs.kinds import Classification
+    >>> axes = {"arm": ["plain", "RG"], "seed": [0, 1]}
+    >>> [len(block) for block in blocks([Grid(cross(Classification(), axes))])]
+    [2, 2]
+    """
+    found: dict[Any, list[Config]] = {}
+    for number, grid in enumerate(grids):
+        for cell in grid:
+            found.setdefault((number, _block(cell, "lr")), []).append(cell.config)
+    return list(found.values())
+
+
+FIRST_SEEDS = 3  # the fewest that make an interval worth showing
+
+
+def in_order(grids: Iterable[Grid]) -> list[Config]:
+    """Return the configs of several grids as the plan takes them.
+
+    The first three seeds of every setting come before the further ones of any; a search with one
+    seed of its own, such as 100, is among the first. Then by declared priority; then seed by seed,
+    and within a seed block by block, where a block is all arms of a cell: whatever is finished
+    when the time is up can be compared.
+
+    >>> from rgkit.runs.kinds import Classification
+    >>> base, axes = Classification(), {"arm": ["plain", "RG"], "lr": [0.1, 0.2], "seed": [0, 1]}
+    >>> found = in_order([Grid(cross(base, axes))])
+    >>> [(c.seed, c.lr, c.weight) for c in found[:3]]
+    [(0, 0.1, 'constant(1)'), (0, 0.1, 'uniform(0, 1)'), (0, 0.2, 'constant(1)')]
+    """
+    keyed = []
+    for number, grid in enumerate(grids):
+        numbers: dict[Any, int] = {}
+        alike = [str(c.config.replace(seed=0) if "seed" in c.labels else c.config) for c in grid]
+        seeds: dict[str, set[int]] = {}
+        for cell, setting in zip(grid, alike, strict=True):
+            seeds.setdefault(setting, set()).add(cell.labels.get("seed", 0))
+        for cell, setting in zip(grid, alike, strict=True):
+            block = numbers.setdefault(_block(cell), len(numbers))
+            seed = cell.labels.get("seed", 0)
+            rank = sum(other < seed for other in seeds[setting])
+            place = (rank // FIRST_SEEDS, cell.priority, seed, number, block)
+            keyed.append((place, cell.config))
+    return [config for _, config in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def _one_curve(labels: Mapping[str, Any]) -> None:
+    """Refuse an arm "lr ..." in a cell whose axis `schedule` has a curve of its own."""
+    arm, schedule = str(labels["arm"]), labels.get("schedule", "constant")
+    falls = not isinstance(schedules.schedule(schedule).effective(), schedules.Constant)
+    if falls and arm.startswith("lr "):
+        raise ConfigError(f"arm={arm!r} and schedule={schedule!r} given; the arm brings its own")
+
+
+def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -> tuple[Cell, ...]:
+    """Cross the axes over a base config; the last axis varies fastest.
+
+    The axis ``arm`` takes names of `ARMS` or laws of the loss weight. It is applied last, so that
+    "half rate" halves the learning rate of its cell. The axis ``protocol`` takes names of
+    `PROTOCOLS`, whose settings replace those of the base; every other axis is a setting of the
+    config, and none that a protocol sets.
+
+    >>> from rgkit.runs.kinds import Classification
+    >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
+    >>> len(cells), cells[3].labels, cells[3].config.weight
+    (6, {'arm': 'RG', 'seed': 0}, 'uniform(0, 1)')
+    """
+    lists = {name: list(values) for name, values in axes.items()}
+    cells = []
+    for values in itertools.product(*lists.values()):
+        labels = dict(zip(lists, values, strict=True))
+        named = labels.get("protocol")
+        settings = protocol_of(named, base.task) if named is not None else {}
+        own = {k: v for k, v in labels.items() if k not in ("arm", "protocol")}
+        for name in settings.keys() & own.keys():
+            raise ConfigError(f"the axes 'protocol' and {name!r} given; the first sets the second")
+        config = base.replace(**(settings | own))
+        if "arm" in labels:
+            _one_curve(labels)
+            if not isinstance(config, Trained):
+                raise ConfigError(f"the axis 'arm' is for training, not for {base.task}")
+            config = arm_of(labels["arm"], config)
+        cells.append(Cell(labels, config, priority))
+    return tuple(cells)
+
+
+def around(
+    base: Config,
+    axes: Mapping[str, Iterable[Any]],
+    variations: Sequence[Mapping[str, Iterable[Any]]],
+    priority: int = 50,
+) -> tuple[Cell, ...]:
+    """Cross the axes once for each variation, whose axes replace their namesakes or join them.
+
+    Every cell is labelled with every axis; one that it does not vary has the value of the base.
+
+    >>> from rgkit.runs.kinds import Classification
+    >>> cells = around(Classification(), {"arm": ["plain"]}, [{"momentum": [0.9]}, {"lr": [0.2]}])
+    >>> [tuple(cell.labels.values()) for cell in cells]
+    [('plain', 0.9, 0.1), ('plain', 0.5, 0.2)]
+    """
+    names = dict.fromkeys([*axes, *itertools.chain(*variations)])
+    cells = []
+    for variation in variations:
+        for cell in cross(base, {**axes, **variation}, priority):
+            common = {"arm": "plain", "protocol": "code"}
+            common |= {n: getattr(base, n) for n in names if n not in common}
+            every = {n: cell.labels.get(n, common[n]) for n in names}
+            cells.append(dataclasses.replace(cell, labels=every))
+    return tuple(cells)

@@ -1,0 +1,102 @@
+"""Training on folders of images, a folder a class: the recipe of Calibrated SGD's Table 3."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rgkit.data import FINGERPRINTS, root
+from rgkit.runs.config import Trained, require
+
+# Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
+SIZES = {
+    "imagenet": (1_281_167, 50_000), "cifar10-5000": (5_000, 1_000), "scenes": (2_000, 500),
+}  # fmt: skip
+CLASSES = {"imagenet": 1_000, "cifar10-5000": 10, "scenes": 10}
+# What stands in for ImageNet, by the data set whose first images are written as ImageNet is.
+STAND_INS = {"cifar10-5000": "cifar10", "scenes": "scenes"}
+KINDS = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
+
+
+def fingerprint(name: str) -> str:
+    """Return what names the data of a set: its classes and how many images each has.
+
+    "absent" where the set is not at hand.
+
+    >>> fingerprint("scenes") == FINGERPRINTS["scenes"]
+    True
+    """
+    if name in STAND_INS:
+        return FINGERPRINTS[STAND_INS[name]]
+    there = all((root() / name / split).is_dir() for split in ("train", "val"))
+    return _counted(root() / name) if there else "absent"
+
+
+@functools.cache
+def _counted(folder: Path) -> str:
+    said = [
+        f"{split}/{place.name} {sum(file.suffix.lower() in KINDS for file in place.iterdir())}"
+        for split in ("train", "val")
+        for place in (folder / split).iterdir()
+        if place.is_dir()
+    ]
+    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ImageFolder(Trained):
+    """One training run of a classifier on folders of images; for its settings see `Trained`.
+
+    The defaults are the paper's (CSGD section 4.3): ImageNet, ResNet-18, 120 epochs, the learning
+    rate 0.1 divided by ten every 15 of them. For `data` see `rgkit.data.folders`. No images can be
+    held out. `augment` is "crop+flip", where a crop is random in place, size and shape, or "none".
+
+    Parameters
+    ----------
+    size : int
+        Height and width in pixels of what the network sees.
+    processes : int
+        GPUs of one machine, or processes of a CPU, that share each batch. It is part of the config,
+        because a batch norm sees the share of its process only.
+
+    Examples
+    --------
+    >>> ImageFolder(processes=8).steps
+    600600
+    """
+
+    task: ClassVar[str] = "image-folder"
+    home: ClassVar[str] = __name__
+    data: str = "imagenet"
+    model: str = "large_resnet"
+    epochs: int = 120
+    batch: int = 256
+    momentum: float = 0.9
+    schedule: str = f"step(0.1, {EVERY_15_OF_120})"
+    size: int = 224
+    processes: int = 1
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess, in percent.
+
+        >>> ImageFolder().chance, ImageFolder(data="scenes").chance
+        (0.1, 10.0)
+        """
+        return 100 / CLASSES[self.data]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.whole(size=8, processes=1)
+        wanted = "a network that needs no images before it is trained"
+        require(self.network().name != "airbench", "model", self.model, wanted)
+        require(self.validation == 0, "validation", self.validation, "0; none are held out here")
+        wanted = "'crop+flip' or 'none' for folders of images"
+        require(self.augment in ("crop+flip", "none"), "augment", self.augment, wanted)
+        last = self.trained_on % self.batch or self.batch
+        enough = f"one whose last batch, here of {last}, has two images for each process"
+        require(last >= 2 * self.processes, "batch", self.batch, enough)

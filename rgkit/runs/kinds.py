@@ -1,0 +1,228 @@
+"""The kinds of runs: what each settles beside what all that train have to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rgkit.method.spec import Spec, nearest
+from rgkit.runs.config import AUGMENTS, NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
+from rgkit.runs.detection import Detection
+from rgkit.runs.imagefolder import ImageFolder
+from rgkit.runs.translation import Translation
+
+__all__ = [
+    "KINDS",
+    "NUMERICS",
+    "STEPS",
+    "Classification",
+    "Config",
+    "ConfigError",
+    "Detection",
+    "ImageFolder",
+    "Segmentation",
+    "StepTiming",
+    "Trained",
+    "Translation",
+    "from_dict",
+]
+
+STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.train.step.make_step`
+
+
+@dataclass(frozen=True)
+class Classification(Trained):
+    """One training run of an image classifier; for its settings see `Trained`.
+
+    The defaults are RG's published setting as its code has it (CIFAR ResNet-34, batch 128,
+    learning rate 0.1, weight decay 1e-4, 100 epochs). For `data` see `rgkit.data.NAMES`, for
+    `model` `rgkit.models.classification`. The settings below are those of tuned recipes, such as
+    `rgkit.runs.grid.PROTOCOLS` has; with their defaults they change nothing.
+
+    Parameters
+    ----------
+    augment : also "crop+alternate": a random half of the images is mirrored in even epochs and the
+        other half in odd ones
+    reflect : int
+        Pixels by which a crop moves, filled by reflection; 0 is the data set's own number, filled
+        with zeros.
+    label_smoothing : float
+        Of the loss that is trained on, so of ``train_loss``; what is tested has none.
+    bias_rate : float
+        Times the learning rate, for the biases of batch norms; their weight decay is divided by it.
+    independent_decay : bool
+        `weight_decay` is the learning rate times the optimizer's coefficient, so that another
+        rate leaves the product as it is.
+    lookahead : int
+        Steps after which slow weights follow, see `rgkit.train.recipe.Lookahead`; 0 is without.
+
+    Examples
+    --------
+    >>> Classification(weight="uniform").weight
+    'uniform(0, 1)'
+    >>> Classification(momentun=0.9)
+    Traceback (most recent call last):
+    TypeError: Classification.__init__() got an unexpected keyword argument 'momentun'
+    """
+
+    task: ClassVar[str] = "classification"
+    augments: ClassVar[tuple[str, ...]] = (*AUGMENTS, "crop+alternate")
+
+    reflect: int = field(default=0, metadata={"added": True})
+    label_smoothing: float = field(default=0.0, metadata={"added": True})
+    bias_rate: float = field(default=1.0, metadata={"added": True})
+    independent_decay: bool = field(default=False, metadata={"added": True})
+    lookahead: int = field(default=0, metadata={"added": True})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.whole(reflect=0, lookahead=0)
+        require(self.reflect < 8, "reflect", self.reflect, "fewer pixels than a picture has")
+        smooth, fixed = self.label_smoothing, self.independent_decay
+        require(isinstance(fixed, bool), "independent_decay", fixed, "True or False")
+        require(0 <= smooth < 1, "label_smoothing", smooth, "from 0 up to below 1")
+        require(self.bias_rate > 0, "bias_rate", self.bias_rate, "a positive number")
+        for name, plain in (("bias_rate", 1.0), ("lookahead", 0), ("independent_decay", False)):
+            good = self.optimizer == "sgd" or getattr(self, name) == plain
+            require(good, name, getattr(self, name), f"only sgd has it, not {self.optimizer}")
+        small = self.data == "digits" and self.network().name == "airbench"
+        require(not small, "data", self.data, f"its 8 pixels are too few for {self.model}")
+        for name in ("label_smoothing", "bias_rate"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def coefficient(self) -> float:
+        """The optimizer's coefficient of weight decay.
+
+        >>> Classification(lr=0.5, weight_decay=0.002, independent_decay=True).coefficient
+        0.004
+        """
+        return self.weight_decay / self.lr if self.independent_decay else self.weight_decay
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess, in percent: every class is as large as any other.
+
+        >>> Classification().chance, Classification(data="cifar100").chance
+        (10.0, 1.0)
+        """
+        from rgkit.data import CLASSES
+
+        return 100 / CLASSES[self.data]
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the data, without loading them."""
+        from rgkit.data import fingerprint_of
+
+        return fingerprint_of(self.data)
+
+
+@dataclass(frozen=True)
+class Segmentation(Trained):
+    """One training run of a network that labels pixels; for its settings see `Trained`.
+
+    The defaults are RG's published setting as its code has it (PSPNet-101 with frozen batch norm,
+    VOC 2012, batch 4, 200 epochs, weight decay 5e-4), with the poly schedule that was meant. For
+    `data` see `rgkit.data.masks`, for `model` `rgkit.models.segmentation`.
+
+    Parameters
+    ----------
+    size : int
+        Height in pixels of what the network sees; the width follows from the data.
+    weights : str
+        A file of torchvision's weights for the backbone, such as ``resnet101-63fe2227.pth``, or ""
+        for fresh ones. The digits begin the SHA-256 of its content, so the name says what it is;
+        `rgkit.models.segmentation.find_weights` says where it is looked for.
+
+    Examples
+    --------
+    >>> Segmentation(data="camvid", model="duc_hdc('resnet18')").model
+    "duc_hdc('resnet18', 64, 'trained')"
+    """
+
+    task: ClassVar[str] = "segmentation"
+    measure: ClassVar[str] = "test_miou"
+    home: ClassVar[str] = "rgkit.data.layouts"
+    data: str = "voc2012"
+    model: str = "pspnet('resnet101', 64, 'frozen')"
+    epochs: int = 200
+    batch: int = 4
+    lr: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "poly(0.9, 'step')"
+    augment: str = "flip"
+    size: int = 224
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = isinstance(self.size, int) and self.size >= 8 and self.size % 8 == 0
+        require(whole, "size", self.size, "a multiple of 8")
+        named = not self.weights or re.fullmatch(r"\w+-[0-9a-f]{8,64}\.pth", self.weights)
+        wanted = "a file as torchvision names them, such as 'resnet101-63fe2227.pth'"
+        require(bool(named), "weights", self.weights, wanted)
+
+    def network(self) -> Spec:
+        """Return the network, see `rgkit.models.picture_names`."""
+        from rgkit.models.picture_names import segmenter
+
+        return segmenter(self.model)
+
+
+@dataclass(frozen=True)
+class StepTiming(Config):
+    """Paired timing of a training step with and without the random loss weight (rg-cost).
+
+    Parameters
+    ----------
+    model : str
+    size, batch : int
+        Images are [batch, 3, size, size] of random numbers.
+    precision : str
+    pairs : int
+        How many pairs of blocks are timed, the order within a pair alternating.
+    steps : int
+        Training steps in a block.
+    seed : int
+    """
+
+    task: ClassVar[str] = "step-timing"
+    model: str = "resnet8(16)"
+    size: int = 32
+    batch: int = 128
+    precision: str = "bfloat16"
+    pairs: int = 40
+    steps: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "batch", "pairs", "steps"):
+            value = getattr(self, name)
+            least = 2 if name in ("batch", "pairs") else 1
+            require(isinstance(value, int) and value >= least, name, value, f"{least} or more")
+        require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
+        object.__setattr__(self, "model", str(self.network()))
+
+    def network(self) -> Spec:
+        """Return the network, see `rgkit.models.names`."""
+        from rgkit.models.names import model
+
+        return model(self.model)
+
+
+KINDS: dict[str, type[Config]] = {
+    k.task: k
+    for k in (Classification, Detection, ImageFolder, Segmentation, StepTiming, Translation)
+}
+
+
+def from_dict(settings: Mapping[str, Any]) -> Config:
+    """Build a config from plain data, as `Config.as_dict` made it."""
+    rest = dict(settings)
+    task = rest.pop("task", None)
+    if task not in KINDS:
+        raise ConfigError(f"task={task!r} given{nearest(str(task), list(KINDS))}")
+    return KINDS[task](**rest)

@@ -1,0 +1,135 @@
+"""Everything that is recorded of one data set, as one grid: for pages that read across chapters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from rgkit.method import schedules
+from rgkit.method.spec import nearest
+from rgkit.runs.grid import FIRST_SEEDS, Cell, Grid, arm_of
+from rgkit.runs.kinds import NUMERICS, Classification, ConfigError, Trained
+from rgkit.runs.profiles import check, classification, segmentation
+from rgkit.runs.records import Store
+
+# An arm differs from the others of its setting in the law of the loss weight and in nothing else.
+NAMED = {arm_of(a, Classification()).weight: a for a in ("plain", "RG", "constant 1/2")}
+SMOKE = {"classification": (classification, 128), "segmentation": (segmentation, 24)}  # images
+AXES = ("model", "images", "epochs", "schedule", "momentum", "seed")  # which a page lists
+
+
+def setting_of(config: Trained) -> str:
+    """Return what a run shares with the other arms and seeds of its comparison, in words.
+
+    >>> setting_of(Classification(momentum=0.9, weight="uniform(0, 1)", seed=3))
+    'momentum=0.9'
+    """
+    return config.replace(weight="constant(1)", seed=0).brief()
+
+
+@functools.cache
+def falls(schedule: str, epochs: int) -> bool:
+    """Return whether a learning rate ends at less than half of its mean over the run.
+
+    Its end is the last tenth of the steps. A rate that only jumps about does not fall, whether by
+    chance or in cycles.
+
+    >>> falls("poly", 10), falls("discarded", 10), falls("formula('u')", 10)
+    (True, False, False)
+    >>> falls("formula('u * (1 - t)')", 10)
+    True
+    """
+    steps = np.arange(100 * epochs)
+    factor = schedules.schedule(schedule).factor(steps, steps_per_epoch=100, epochs=epochs)
+    return bool(factor[-10 * epochs :].mean() < 0.5 * factor.mean())
+
+
+def labels_of(config: Trained) -> dict[str, Any]:
+    """Return the labels of a run: all its settings, its arm, its setting in words, and its rate.
+
+    >>> labels = labels_of(Classification(weight="constant(0.5)", schedule="discarded"))
+    >>> labels["arm"], labels["rate"], labels["setting"]
+    ('constant 1/2', 'never decayed', 'schedule=constant')
+    """
+    labels = config.as_dict()
+    law = labels.pop("weight")
+    rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
+    return labels | {"arm": NAMED.get(law, law), "rate": rate, "setting": setting_of(config)}
+
+
+def _profile_of(config: Trained) -> str:
+    if config.images or config.model != type(config)().model:
+        return "quick"
+    return "short" if config.epochs < type(config)().epochs else "paper"
+
+
+def _smoke(task: str, note: str = "") -> Grid:
+    """A grid to train in seconds with what a page over many chapters needs: arms, rates, seeds."""
+    arms, rates = ["plain", "RG", "constant 1/2"], ["discarded", "poly"]
+    size: dict[str, Any] = {"epochs": 9, "seeds": FIRST_SEEDS, "base": {"momentum": 0.95}}
+    make, images = SMOKE[task]
+    size["per_profile"] = {"smoke": {"images": images}}
+    grid = make("smoke", **size, schedule=rates, arm=arms)
+    configs = [c.config for c in grid if isinstance(c.config, Trained)]
+    cells = [Cell(labels_of(config), config) for config in configs]
+    return dataclasses.replace(grid, cells=tuple(cells), axes=AXES, note=note)
+
+
+def recorded(
+    profile: str,
+    store: Store | None = None,
+    data: str = "cifar10",
+    task: str = "classification",
+) -> Grid:
+    """Return every run of a task on a data set that is recorded, labelled alike.
+
+    It is only loaded, never trained, and grows as records arrive.
+
+    Parameters
+    ----------
+    profile : "smoke" trains a few toy runs; every other shows all that is recorded. The profile of
+        the grid is then the smallest among its runs.
+    data : such as "cifar10"
+    task : "classification" or "segmentation"
+
+    Returns
+    -------
+    Grid whose labels are those of `labels_of`: runs that share ``setting`` and ``seed`` are pairs.
+    Where no setting has both plain training and Random Gradient, the toy runs of a smoke test for
+    "best", and no runs for the others, so that a plan never trains toys for them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> recorded("best", Store(tempfile.mkdtemp())).profile
+    'smoke'
+    >>> recorded("quick", Store(tempfile.mkdtemp()), data="camvid", task="segmentation").cells
+    ()
+    """
+    if task not in SMOKE:
+        raise ConfigError(f"task={task!r} given{nearest(task, list(SMOKE))}")
+    if check(profile) == "smoke":
+        return _smoke(task)
+    cells, profiles = [], set()
+    for record in store or Store():
+        config = record.config
+        if not isinstance(config, Trained) or (config.task, config.data) != (task, data):
+            continue
+        if record.numerics == NUMERICS:  # an older one is out of date
+            cells.append(Cell(labels_of(config), config))
+            profiles.add(_profile_of(config))
+    settings = [
+        {c.labels["setting"] for c in cells if c.labels["arm"] == arm} for arm in ("plain", "RG")
+    ]
+    if not settings[0] & settings[1]:
+        note = "no comparison is recorded yet"
+        return (
+            _smoke(task, note) if profile == "best" else Grid((), profile, note, AXES, train=False)
+        )
+    lowest = next(name for name in ("quick", "short", "paper") if name in profiles)
+    note = f"every run on {data} that is recorded, whichever chapter it was made for"
+    order = sorted(cells, key=lambda c: (c.labels["setting"], c.labels["arm"], c.labels["seed"]))
+    return Grid(tuple(order), lowest, note, AXES, train=False)

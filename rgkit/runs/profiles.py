@@ -1,0 +1,275 @@
+"""Profiles: how much a notebook measures, from a smoke test to the paper's own setting.
+
+| profile | for | images are classified | pixels are labelled | pictures are made |
+|---|---|---|---|---|
+| smoke | CI: does every line run? | digits, tiny ResNet-8 | scenes, PSPNet-18 | scenes, 16 px |
+| quick | a laptop: is the shape there? | 20,000 of CIFAR-10 | CamVid, PSPNet-18 | maps, 64 px |
+| short | an hour of a GPU | CIFAR-10, the paper's network | CamVid, PSPNet-50 | maps, 256 px |
+| paper | the paper's own setting | CIFAR-10, ResNet-34 | VOC 2012, PSPNet-101 | maps, 256 px |
+| best | reading: the highest whose runs are all recorded, or else most whole seeds | | | |
+
+Objects are found in the embedded scenes at smoke and quick, in VOC 2007 at short and paper.
+
+`rgkit.runs.sizes` has the numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rgkit.method.spec import nearest
+from rgkit.runs.grid import Cell, Grid, around, cross
+from rgkit.runs.kinds import Config, ConfigError, StepTiming
+from rgkit.runs.records import Store
+from rgkit.runs.sizes import BOXES, FOLDERS, IMAGES, PAIRS, PICTURES, Sizes
+
+NAMES = ("smoke", "quick", "short", "paper")
+Axes = Mapping[str, Iterable[Any]]
+SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
+
+
+def check(profile: str) -> str:
+    """Return the profile; ConfigError names an unknown one and the nearest right one."""
+    if profile not in (*NAMES, "best"):
+        raise ConfigError(f"profile={profile!r} given{nearest(profile, [*NAMES, 'best'])}")
+    return profile
+
+
+def _recorded(cells: tuple[Cell, ...], store: Store) -> bool:
+    return all(store.path(cell.config).is_file() for cell in cells)
+
+
+def whole_seeds(cells: Iterable[Cell], store: Store) -> tuple[list[int], int]:
+    """Return the seeds of which every run is recorded, and how many seeds there are."""
+    seeds: dict[int, bool] = {}
+    for cell in cells:
+        if "seed" in cell.labels:
+            seed, here = cell.labels["seed"], store.path(cell.config).is_file()
+            seeds[seed] = seeds.get(seed, True) and here
+    return sorted(seed for seed, whole in seeds.items() if whole), len(seeds)
+
+
+def only_seeds(cells: Iterable[Cell], seeds: Iterable[int]) -> tuple[Cell, ...]:
+    """Return the runs of some seeds."""
+    kept = set(seeds)
+    return tuple(cell for cell in cells if cell.labels.get("seed") in kept)
+
+
+def how_many(whole: int, planned: int) -> str:
+    """Return in words how much of a plan is recorded, and how to get the rest.
+
+    >>> how_many(3, 12)
+    '3 of 12 seeds are recorded; rgkit run --plan trains the others'
+    """
+    return f"{whole} of {planned} seeds are recorded; rgkit run --plan trains the others"
+
+
+def _pick(
+    options: dict[str, tuple[Cell, ...]], profile: str, store: Store
+) -> tuple[str, str, tuple[Cell, ...]]:
+    """Return the profile to show, a note on why, and its runs.
+
+    At "best" it is the highest that is recorded, or else that with the most whole seeds; fewer than
+    two are no result, since an interval takes two.
+    """
+    if check(profile) != "best":
+        return profile, "", options[profile]
+    highest = [name for name in ("paper", "short", "quick") if name in options]
+    for name in highest:
+        if _recorded(options[name], store):
+            return name, "", options[name]
+    found = {name: whole_seeds(options[name], store) for name in highest}
+    name = max(highest, key=lambda one: len(found[one][0]))
+    seeds, planned = found[name]
+    if len(seeds) > 1:
+        return name, how_many(len(seeds), planned), only_seeds(options[name], seeds)
+    words = "no profile is recorded for these parameters yet: -p profile quick measures one"
+    return "smoke", words, options["smoke"]
+
+
+def classification(profile: str, **options: Any) -> Grid:
+    """Return the grid of a classification notebook; for the options see `trained`.
+
+    Examples
+    --------
+    >>> grid = classification("smoke", momentum=[0.5], arm=["plain", "RG"])
+    >>> len(grid), grid[0].config.data
+    (4, 'digits')
+    >>> tuning = classification("smoke", like=grid, lr=[0.1, 0.2], seed=[7], validation=True)
+    >>> len(tuning), tuning[0].config.validation
+    (2, 128)
+    """
+    return trained(IMAGES, profile, **options)
+
+
+def segmentation(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook whose networks label pixels; for the options see `trained`.
+
+    >>> grid = segmentation("smoke", arm=["plain", "RG"])
+    >>> len(grid), grid[0].config.data, grid[0].config.task
+    (4, 'scenes', 'segmentation')
+    """
+    return trained(PICTURES, profile, **options)
+
+
+def detection(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook whose networks find objects; for the options see `trained`.
+
+    >>> grid = detection("smoke", arm=["plain", "gc(2)"])
+    >>> len(grid), grid[0].config.data, grid[0].config.task
+    (4, 'scenes', 'detection')
+    """
+    return trained(BOXES, profile, **options)
+
+
+def translation(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook whose networks make pictures; for the options see `trained`.
+
+    >>> grid = translation("smoke", arm=["plain", "RG"])
+    >>> len(grid), grid[0].config.data, grid[0].config.task
+    (4, 'scenes', 'translation')
+    """
+    return trained(PAIRS, profile, **options)
+
+
+def image_folder(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook that trains on folders of images; for options see `trained`.
+
+    >>> grid = image_folder("smoke", arm=["plain"], processes=[1, 2])
+    >>> len(grid), grid[0].config.data, grid[2].config.processes
+    (4, 'scenes', 2)
+    """
+    return trained(FOLDERS, profile, **options)
+
+
+def check_seeds(seeds: int | Mapping[str, int]) -> None:
+    """Require whole numbers of seeds, for profiles that there are; ConfigError says what is wrong.
+
+    >>> check_seeds({"quick": 12, "short": 0})
+    """
+    numbers = seeds if isinstance(seeds, Mapping) else {"best": seeds}
+    for profile, number in numbers.items():
+        check(profile)
+        if not isinstance(number, int) or number < 0:
+            wanted = "1 or more, or 0 for as many as the profile has"
+            raise ConfigError(f"seeds={seeds} given; {wanted}")
+
+
+def _refuse(seeds: int | Mapping[str, int], axes: Mapping[str, list[Any]]) -> None:
+    """Refuse a grid in which nothing, or nothing that can be told apart, would be run."""
+    check_seeds(seeds)
+    for name, values in axes.items():
+        if not values or any(values.count(value) > 1 for value in values):
+            raise ConfigError(f"{name}={values!r} given; one value or more, each once")
+
+
+def trained(
+    sizes: Sizes,
+    profile: str,
+    *,
+    seeds: int | Mapping[str, int] = 0,
+    epochs: int = 0,
+    priority: int = 50,
+    base: dict[str, Any] | None = None,
+    per_profile: dict[str, dict[str, Any]] | None = None,
+    validation: bool = False,
+    like: Grid | None = None,
+    vary: Sequence[Axes] | Mapping[str, Sequence[Axes]] = (),
+    store: Store | None = None,
+    **axes: Iterable[Any],
+) -> Grid:
+    """Return the grid of a notebook that trains.
+
+    Parameters
+    ----------
+    sizes : of the task
+    profile : str
+        One of smoke, quick, short, paper, or best.
+    seeds : int, or one for each profile by name
+        Paired seeds 0, 1, ...; 0 means as many as `SEEDS` gives the profile.
+    epochs : length of every run; 0 means as long as the profile has it
+    priority : int
+        `rgkit run --plan` takes grids of a lower number first.
+    base : settings that hold in every profile, see `rgkit.runs.kinds`
+    per_profile : settings that hold in one, on top; "embedded" is `quick` without its data
+    validation : bool
+        Hold training images out, for choosing a setting on them.
+    like : Grid, optional
+        The page's main grid: this one has its profile, and where that was found by "best", it
+        shows what is recorded and calls the rest missing, without training it.
+    vary : sequence of axes, or one for each profile by name, "embedded" among them
+        One setting after another: for each, `axes` with these in the place of their namesakes.
+    axes : what is crossed, such as ``momentum=[0.5, 0.9]``; ``seed`` may be among them
+
+    Raises ConfigError for a negative number of seeds, and for an axis with nothing to cross.
+    """
+    store = store or Store()
+    lists = {name: list(values) for name, values in axes.items()}
+    _refuse(seeds, lists)
+    given = lists.pop("seed", None)
+    every = (*NAMES, "embedded")
+    varied = vary if isinstance(vary, Mapping) else dict.fromkeys(every, vary)
+    if set(varied) != set(every):
+        raise ConfigError(f"vary={sorted(varied)} given by profile; give {', '.join(every)}")
+
+    def cells(name: str) -> tuple[Cell, ...]:
+        embedded = name == "embedded"
+        main = "quick" if embedded else name
+        changes = sizes.profiles[main] | (base or {}) | (per_profile or {}).get(main, {})
+        if embedded:
+            changes |= sizes.embedded | (per_profile or {}).get(name, {})
+        changes |= {"validation": sizes.held[name]} if validation else {}
+        changes |= {"epochs": epochs} if epochs else {}
+        many = seeds.get(main, 0) if isinstance(seeds, Mapping) else seeds
+        repeats = given or range(many or SEEDS[main])
+        plain, crossed = sizes.plain.replace(**changes), {**lists, "seed": repeats}
+        each = varied[name]
+        return around(plain, crossed, each, priority) if each else cross(plain, crossed, priority)
+
+    names = (*dict.fromkeys([*lists, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
+    if like is not None:
+        here = like.profile != "quick" or sizes.here()
+        return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
+    options = {name: cells(name) for name in sizes.profiles}
+    name, note, chosen = _pick(options, profile, store)
+    if name == "quick" and not _recorded(chosen, store) and not sizes.here():
+        chosen, name = cells("embedded"), "embedded"
+        note = f"{sizes.missing} and not all of these runs are recorded"
+    return Grid(chosen, name, note, names)
+
+
+def step_timing(profile: str, store: Store | None = None) -> Grid:
+    """Return the grid of the step-timing notebook: a few networks, one run each.
+
+    >>> step_timing("smoke")[0].config.pairs
+    4
+    """
+    store = store or Store()
+    small, paper = StepTiming(), StepTiming(model="resnet34", pairs=30, steps=20)
+    bases: dict[str, list[Config]] = {
+        "smoke": [StepTiming(model="resnet8(4)", batch=16, size=8, pairs=4, steps=3)],
+        "quick": [small, StepTiming(model="resnet18", pairs=16, steps=1)],
+        "short": [paper],
+        "paper": [paper, paper.replace(precision="float32")],
+    }
+    options = {
+        name: tuple(Cell({"model": c.as_dict()["model"]}, c) for c in configs)
+        for name, configs in bases.items()
+    }
+    name, note, chosen = _pick(options, profile, store)
+    return Grid(chosen, name, note, ("model",))
+
+
+def no_runs(profile: str, kind: str = "simulation") -> Grid:
+    """Return the empty grid of a notebook that trains nothing.
+
+    Parameters
+    ----------
+    kind : "simulation", or "audit" for one that computes with printed numbers
+
+    >>> no_runs("best").profile
+    'simulation'
+    """
+    return Grid((), "smoke" if check(profile) == "smoke" else kind)

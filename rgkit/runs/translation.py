@@ -1,0 +1,106 @@
+"""The run that trains pix2pix, as plain data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from rgkit.method.spec import nearest
+from rgkit.runs.config import Trained, require
+
+if TYPE_CHECKING:
+    from rgkit.models.picture_names import Generator
+
+ACTS_ON = ("generator", "discriminator", "both", "both, two draws")
+ADVERSARIAL = ("least squares", "cross-entropy")
+# As torchvision names the weights that it downloads first; others of these networks will do, too.
+FEATURES = ("resnet18-f37072fd.pth", "resnet50-0676ba61.pth", "resnet101-63fe2227.pth")
+
+
+@dataclass(frozen=True)
+class Translation(Trained):
+    """One training run of pix2pix, which turns pictures into pictures; see `Trained`.
+
+    The defaults are RG's published setting where its code says one (16x16 judgements of a picture,
+    least squares + 100 x L1, batch 1, Adam at 2e-4 with beta1 0.5, 200 epochs, the loss weight on
+    the generator alone); the U-Net, its dropout and the random crops are pix2pix's. For `data` see
+    `rgkit.data.pairs`, for `model` and `judge` `rgkit.models.translation`. What a record calls
+    ``train_accuracy`` is that of the discriminator: of the patches, the percentage it tells right.
+
+    Parameters
+    ----------
+    size : int
+        Height and width in pixels of what the networks see; a multiple of 2 ** levels.
+    direction : "a_to_b" or "b_to_a"
+        Which picture of a pair is the input; b_to_a makes aerials of maps and photos of labels, as
+        the code does.
+    judge : str
+        The discriminator by name.
+    acts_on : "generator", "discriminator", "both" or "both, two draws"
+        Which losses are multiplied by the loss weight: the paper says "the loss".
+    adversarial : "least squares" or "cross-entropy"
+    lambda_l1 : float
+        What the mean absolute difference counts in the generator's loss.
+    features : str
+        The network by whose features ``test_kid`` compares pictures: "" is our own classifier of
+        CIFAR-10. Or a file of torchvision's weights for one of three ResNets, such as
+        ``resnet50-0676ba61.pth``, where you have it, see `rgkit.models.features.network`.
+
+    Examples
+    --------
+    >>> Translation(data="facades", model="unet(8, 32)").model
+    "unet(8, 32, 'instance', 0.5)"
+    """
+
+    task: ClassVar[str] = "translation"
+    measure: ClassVar[str] = "test_ssim"
+    home: ClassVar[str] = "rgkit.data.pairs"
+    smallest: ClassVar[int] = 1
+    added: ClassVar[tuple[str, ...]] = ("test_kid",)
+    data: str = "maps"
+    model: str = "unet"
+    epochs: int = 200
+    batch: int = 1
+    optimizer: str = "adam"
+    lr: float = 2e-4
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    precision: str = "float32"
+    size: int = 256
+    direction: str = "b_to_a"
+    judge: str = "halving"
+    acts_on: str = "generator"
+    adversarial: str = "least squares"
+    lambda_l1: float = 100.0
+    features: str = field(default="", metadata={"added": True})
+
+    def __post_init__(self) -> None:
+        from rgkit.data.pairs import DIRECTIONS
+        from rgkit.models.picture_names import discriminator
+
+        super().__post_init__()
+        self.choose(direction=DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
+        levels = self.network().levels
+        whole = isinstance(self.size, int) and self.size >= 16 and self.size % 2**levels == 0
+        wanted = f"16 or more and a multiple of {2**levels}, for {levels} levels"
+        require(whole, "size", self.size, wanted)
+        judge = discriminator(self.judge)
+        # The instance norms of a discriminator want more than one number in each channel.
+        seen = self.size // 2**judge.layers
+        require(seen >= 4, "judge", self.judge, f"fewer layers, at a size of {self.size}")
+        require(self.lambda_l1 >= 0, "lambda_l1", self.lambda_l1, "0 or more")
+        pattern = (
+            rf"({'|'.join(name.partition('-')[0] for name in FEATURES)})-[0-9a-f]{{8,64}}\.pth"
+        )
+        named = self.features == "" or re.fullmatch(pattern, str(self.features))
+        hint = nearest(str(self.features), list(FEATURES)).removeprefix("; ")
+        require(bool(named), "features", self.features, f"a file of torchvision's weights; {hint}")
+        object.__setattr__(self, "judge", str(judge))
+        object.__setattr__(self, "lambda_l1", float(self.lambda_l1))
+
+    def network(self) -> Generator:
+        """Return the generator, see `rgkit.models.picture_names`."""
+        from rgkit.models.picture_names import generator
+
+        return generator(self.model)

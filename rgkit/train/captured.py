@@ -1,0 +1,243 @@
+"""The fast step for a GPU: a whole training step, captured once and replayed for every batch.
+
+Learning rate, loss weight, momentum and weight decay live in device tensors, and the step finds its
+own batch by a counter on the device. So an epoch is as many replays as it has batches: no schedule
+and no random draw recompiles, recaptures or waits, and one capture serves every arm and seed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from rgkit.data.augment import Augmenter, Plan
+from rgkit.models.classification import build
+from rgkit.models.layout import channels_last
+from rgkit.runs.kinds import Classification
+from rgkit.train.device import DTYPES
+from rgkit.train.recipe import Lookahead, fresh, groups
+
+WARM_UP = 3  # steps before the capture: cuDNN chooses its algorithms in them
+
+
+class CapturedStep:
+    """A network, SGD, and a training step that runs without the host.
+
+    Parameters
+    ----------
+    net : module on the device of the data
+    images, labels : the training split on the device
+    batch : int
+    autocast : whether the forward pass is in bfloat16
+    nesterov : bool
+    bias_rate, smoothing : see `rgkit.train.recipe.groups` and `rgkit.train.step.classify`
+    compiled : whether torch.compile fuses the network first
+
+    On a CPU nothing is captured: the same code then runs operation by operation, for tests.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        images: Augmenter,
+        labels: Tensor,
+        batch: int,
+        *,
+        autocast: bool,
+        nesterov: bool = False,
+        bias_rate: float = 1.0,
+        smoothing: float = 0.0,
+        compiled: bool = False,
+    ) -> None:
+        self.name = "compiled" if compiled else "captured"
+        self.net, self.images, self.labels, self.batch = net, images, labels, batch
+        self.autocast, self.nesterov, self.smoothing = autocast, nesterov, smoothing
+        self.forward = torch.compile(net) if compiled else net
+        self.groups = groups(net, bias_rate)
+        self.params: list[Tensor] = [p for group in self.groups for p in group.learning()]
+        self.velocity = [torch.zeros_like(p) for p in self.params]
+        self.lookahead: Lookahead | None = None
+        self.trained = 0  # epochs of the run
+        where, count, dtype = labels.device, len(labels), images.scale.dtype
+        steps = -(-count // batch)
+        # What a replay reads: filled before each epoch, never replaced.
+        self.plan: Plan = tuple(  # type: ignore[assignment]
+            torch.zeros(count, dtype=kind, device=where)
+            for kind in (torch.int64, torch.int64, torch.int64, torch.bool)
+        )
+        self.lr = torch.zeros(steps, dtype=dtype, device=where)
+        self.u = torch.zeros(steps, dtype=dtype, device=where)
+        self.momentum = torch.zeros((), dtype=dtype, device=where)
+        self.weight_decay = torch.zeros((), dtype=dtype, device=where)
+        self.scales = torch.ones(len(self.groups), dtype=dtype, device=where)  # in this epoch
+        # What a replay writes.
+        self.at = torch.zeros(1, dtype=torch.int64, device=where)  # the step in this epoch
+        self.losses = torch.zeros(steps, dtype=dtype, device=where)
+        self.correct = torch.zeros(steps, dtype=torch.int64, device=where)
+        self.places = torch.arange(batch, device=where)
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        # Its own: a library's workspace belongs to the stream of the capture, and runs that share
+        # a GPU replay at the same time.
+        self.aside = torch.cuda.Stream() if labels.is_cuda else None
+
+    def _step(self, size: int) -> None:
+        """Take step `at` of the epoch on a batch of `size` images, and count on."""
+        places = self.at * self.batch + self.places[:size]
+        index, dy, dx, mirror = (part[places] for part in self.plan)
+        images, labels = self.images.batch(index, dy, dx, mirror), self.labels[index]
+        # Each weight is cast once a step anyway, and a cache would outlive the capture.
+        with torch.autocast(
+            labels.device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False
+        ):
+            # The last, smaller batch of an epoch is not worth compiling everything once more.
+            logits = (self.forward if size == self.batch else self.net)(images)
+        loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=self.smoothing)
+        weighted = self.u[self.at].squeeze(0) * loss  # the method, as in rgkit.train.step
+        grads = list(torch.autograd.grad(weighted, self.params))
+        self._descend(grads)
+        self.losses.index_copy_(0, self.at, loss.detach().reshape(1))
+        right = (logits.detach().argmax(1) == labels).sum()
+        self.correct.index_copy_(0, self.at, right.reshape(1))
+        self.at += 1
+
+    @torch.no_grad()
+    def _descend(self, grads: list[Tensor]) -> None:
+        """SGD as torch.optim.SGD has it, with every coefficient a tensor on the device."""
+        first, lr = 0, self.lr[self.at].squeeze(0)
+        for place, group in enumerate(self.groups):
+            own = slice(first, first + len(group.learning()))
+            params, velocity, way = self.params[own], self.velocity[own], grads[own]
+            torch._foreach_add_(way, torch._foreach_mul(params, self.weight_decay / group.scale))
+            torch._foreach_mul_(velocity, self.momentum)
+            torch._foreach_add_(velocity, way)
+            if self.nesterov:
+                torch._foreach_add_(way, torch._foreach_mul(velocity, self.momentum))
+            else:
+                way = velocity
+            moved = torch._foreach_mul(way, lr * self.scales[place])
+            torch._foreach_sub_(params, list(moved))
+            first = own.stop
+
+    def _capture(self, size: int) -> None:
+        """Record the step for batches of `size`; the weights are as before afterwards."""
+        held = [t.clone() for t in self._everything()]
+        cudnn = torch.backends.cudnn
+        flags = cudnn.deterministic, cudnn.benchmark
+        cudnn.deterministic, cudnn.benchmark = False, True
+        try:
+            assert self.aside is not None
+            self.aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.aside):
+                for _ in range(WARM_UP):
+                    self.at.zero_()
+                    self._step(size)
+            torch.cuda.current_stream().wait_stream(self.aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self.aside):
+                self._step(size)
+        finally:
+            cudnn.deterministic, cudnn.benchmark = flags
+        self.graphs[size] = graph
+        with torch.no_grad():
+            for tensor, value in zip(self._everything(), held, strict=True):
+                tensor.copy_(value)
+
+    def _everything(self) -> list[Tensor]:
+        """What a step changes."""
+        own = [self.at, self.losses, self.correct]
+        return [*self.net.state_dict().values(), *self.velocity, *own]
+
+    def start(self, config: Classification, classes: int) -> None:
+        """Begin a run: fresh weights of its seed, its momentum and weight decay, no velocity."""
+        first = fresh(config, classes, self.images)
+        self.net.load_state_dict(first.state_dict())  # in place: a captured step keeps its tensors
+        for tensor in self.velocity:
+            tensor.zero_()
+        self.momentum.fill_(config.momentum)
+        self.weight_decay.fill_(config.coefficient)
+        slow = config.lookahead
+        self.lookahead = Lookahead(self.net, slow, config.steps) if slow else None
+        self.trained = 0
+
+    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Train one epoch; return losses and correct [steps], which the next epoch overwrites."""
+        self.net.train()
+        for mine, given in zip(self.plan, plan, strict=True):
+            mine.copy_(given)
+        self.lr.copy_(torch.from_numpy(lr))
+        self.u.copy_(torch.from_numpy(u))
+        self.scales.copy_(torch.tensor([group.at(self.trained) for group in self.groups]))
+        count = len(self.labels)
+        sizes = [min(self.batch, count - first) for first in range(0, count, self.batch)]
+        if self.labels.is_cuda:
+            for size in set(sizes) - set(self.graphs):
+                self._capture(size)
+        self.at.zero_()
+        for size in sizes:
+            if self.labels.is_cuda:
+                self.graphs[size].replay()
+            else:
+                self._step(size)
+            if self.lookahead:
+                self.lookahead.step()
+        self.trained += 1
+        return self.losses, self.correct
+
+    def state(self) -> dict[str, Any]:
+        """Return weights, velocity and slow weights, and how many epochs were trained."""
+        kept = {"net": self.net.state_dict(), "velocity": self.velocity, "trained": self.trained}
+        return kept | ({"lookahead": self.lookahead.state_dict()} if self.lookahead else {})
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned, in place."""
+        self.net.load_state_dict(state["net"])
+        for mine, given in zip(self.velocity, state["velocity"], strict=True):
+            mine.copy_(given)
+        self.trained = state.get("trained", 0)  # an old checkpoint has none, nor a use for it
+        if self.lookahead:
+            self.lookahead.load_state_dict(state["lookahead"])
+
+
+# Room for eight runs at once, each with two sizes of batches or of the training split.
+@functools.lru_cache(maxsize=24)
+def _shared(
+    kind: str, model: str, classes: int, batch: int, nesterov: bool, bias_rate: float,
+    smoothing: float, precision: str, place: int, images: Augmenter, labels: Tensor,
+) -> CapturedStep:  # fmt: skip
+    """One captured step for all runs of a network; `place` tells those apart that run at once."""
+    net = channels_last(build(model, classes), labels.device, DTYPES[precision])
+    return CapturedStep(
+        net, images, labels, batch, autocast=precision == "bfloat16", nesterov=nesterov,
+        bias_rate=bias_rate, smoothing=smoothing, compiled=kind == "compiled",
+    )  # fmt: skip
+
+
+def take(
+    kind: str,
+    config: Classification,
+    classes: int,
+    images: Augmenter,
+    labels: Tensor,
+    place: int = 0,
+) -> CapturedStep:
+    """Return the captured step for a config, its weights fresh; ValueError for Adam.
+
+    Parameters
+    ----------
+    kind : "captured" or "compiled"
+    place : int
+        Runs that share a device at the same time each have a place, and a step, of their own.
+    """
+    if config.optimizer != "sgd":
+        raise ValueError(f"step={kind!r} given with {config.optimizer}; it knows sgd, use 'plain'")
+    step = _shared(
+        kind, config.model, classes, config.batch, config.nesterov, config.bias_rate,
+        config.label_smoothing, config.precision, place, images, labels,
+    )  # fmt: skip
+    step.start(config, classes)
+    return step

@@ -1,0 +1,169 @@
+"""Where a run takes place, and what must be fixed there so that it can be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from rgkit.models.names import model
+from rgkit.runs.kinds import StepTiming, Trained
+
+# Weights are kept in these; bfloat16 is autocast around the forward pass.
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+# What an x86 processor can do, the least first, and by which of torch.cpu's functions it is known.
+CAN = {
+    "SSE4.1": "", "AVX": "", "AVX2": "_is_avx2_supported", "AVX-512": "_is_avx512_supported",
+    "AVX-512 BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported",
+}  # fmt: skip
+# The values of $ONEDNN_MAX_CPU_ISA that limit it to less than AMX.
+LIMITS = {
+    "SSE41": "SSE4.1", "AVX": "AVX", "AVX2": "AVX2", "AVX2_VNNI": "AVX2", "AVX2_VNNI_2": "AVX2",
+    "AVX512_CORE": "AVX-512", "AVX512_CORE_VNNI": "AVX-512", "AVX512_CORE_BF16": "AVX-512 BF16",
+    "AVX512_CORE_FP16": "AVX-512 BF16", "AVX10_1_512": "AVX-512 BF16",
+}  # fmt: skip
+# Families of networks whose step takes longer in bfloat16 even on a CPU that multiplies it: their
+# depthwise convolutions, 1.35 and 1.15 times as long as in float32 with AVX-512 BF16 (one thread,
+# torch 2.13). The other families took 0.46 to 1.03 times as long. `make bench` measures some.
+SLOWER = ("small_mobilenetv2", "mobilenetv2")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; ``auto`` is the GPU if there is one.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wrong = f"device={name!r} given; it is auto, cpu, cuda or cuda:N"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(wrong) from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(wrong)
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            here = f"{found} GPUs, counted from 0" if found else "no GPU; use auto or cpu"
+            raise ValueError(f"device={name!r} given, but torch sees {here}")
+        if device.index is not None:
+            torch.cuda.set_device(device)  # streams and captures are made on the current one
+    return device
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def default_jobs(where: torch.device) -> int:
+    """Return how many runs at a time are best: a core each on a CPU, one on a GPU."""
+    return 1 if where.type == "cuda" else cores()
+
+
+@functools.cache
+def device_name(device: str = "auto") -> str:
+    """Return the device in words, a GPU by its own name or ``x86_64 CPU, one thread``."""
+    where = pick_device(device)
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    return f"{platform.machine()} CPU, one thread"
+
+
+def processor(where: torch.device) -> str:
+    """Return what kind of processor oneDNN may use, or a GPU's capability; "" is not known.
+
+    >>> processor(torch.device("cpu")) in [*CAN, ""]
+    True
+    """
+    if where.type == "cuda":
+        return "capability {}.{}".format(*torch.cuda.get_device_capability(where))
+    kinds = list(CAN)
+    can = [kind for kind in kinds if getattr(torch.cpu, CAN[kind], lambda: False)()]
+    if not can:
+        return ""
+    limit = LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), kinds[-1])
+    return min(can[-1], limit, key=kinds.index)
+
+
+def arithmetic(config: Trained | StepTiming, where: torch.device) -> str:
+    """Return in which arithmetic a run takes place: the fastest of at least its precision.
+
+    bfloat16 where the device multiplies it and the network gains by it, else float32: a processor
+    that has to emulate it takes 9 to 23 times as long. Branches, copies and wider forms of a
+    network follow it, so that the arms of a seed are alike.
+
+    >>> arithmetic(StepTiming(precision="float64"), torch.device("cpu"))
+    'float64'
+    """
+    if config.precision != "bfloat16":
+        return config.precision
+    if where.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(where) >= (8, 0) else "float32"
+    network = config.network()
+    base = getattr(network, "base", "")
+    family = model(base).name if base else network.name
+    fast = processor(where) in ("AVX-512 BF16", "AMX") and family not in SLOWER
+    return "bfloat16" if fast else "float32"
+
+
+@contextlib.contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """On a CPU the same config gives the same numbers, whatever ran before; all is set back after.
+
+    A CPU run uses one thread: the order of additions is then fixed, and two runs of one thread
+    each are faster than one run of two.
+    """
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    flags = cudnn.deterministic, cudnn.benchmark
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        cudnn.deterministic, cudnn.benchmark = True, False
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            cudnn.deterministic, cudnn.benchmark = flags
+
+
+@contextlib.contextmanager
+def turn(device: torch.device) -> Iterator[None]:
+    """Wait until no other process of this user trains on the GPU; a CPU needs no turns.
+
+    Notebooks execute side by side; two that train on one GPU would share its memory and spoil each
+    other's seconds.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import fcntl  # late: where there is no fcntl (Windows) a CPU run still works
+
+    path = Path(tempfile.gettempdir(), f"rgkit-gpu-{os.getuid()}-{_which(device)}.lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another process that trains on this GPU", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, come what may
+        yield
+
+
+def _which(device: torch.device) -> str:
+    """Name a GPU, whatever number it has in this process: CUDA_VISIBLE_DEVICES renumbers them."""
+    if not torch.cuda.is_available():
+        return str(device.index or 0)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))

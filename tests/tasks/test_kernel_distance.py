@@ -1,0 +1,303 @@
+"""The distance between features: its formula, the networks that make them, what a run records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rgkit.book.describe import describe
+from rgkit.chapters import own_classifier
+from rgkit.data import DataError, available, pairs
+from rgkit.data.augment import Augmenter
+from rgkit.data.vision import import_torchvision
+from rgkit.models import classification, features, segmentation
+from rgkit.runs.grid import Grid, cross
+from rgkit.runs.kinds import Translation, from_dict
+from rgkit.runs.records import Store
+from rgkit.stats.compare import paired
+from rgkit.stats.verdicts import UNMEASURED
+from rgkit.tasks.kernel_distance import Features, kernel_distance
+from rgkit.tasks.metrics import evaluate
+from rgkit.tasks.pictures import evaluate_pairs
+from rgkit.tasks.task import TASKS
+from rgkit.train.execute import collect, run
+from rgkit.train.loop import Training, train
+
+import_torchvision()  # before torchmetrics, which imports it
+from torchmetrics.image import kid  # noqa: E402
+
+TINY = Translation(
+    data="scenes", images=24, size=16, model="unet(3, 8)", judge="patchgan(1, 8)", epochs=2,
+    batch=8,
+)  # fmt: skip
+
+
+def by_loops(made, true):
+    """The estimate term by term, over all ordered pairs of two different inputs."""
+
+    def kernel(x, y):
+        return (sum(float(a) * float(b) for a, b in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+    total, count = 0.0, len(made)
+    for i in range(count):
+        for j in range(count):
+            if i != j:
+                total += kernel(made[i], made[j]) + kernel(true[i], true[j])
+                total -= kernel(made[i], true[j]) + kernel(made[j], true[i])
+    return total / (count * (count - 1))
+
+
+def blurred(pictures, reach):
+    """Means over squares of 2 reach + 1 pixels; the pictures themselves for 0."""
+    return F.avg_pool2d(F.pad(pictures, [reach] * 4, mode="reflect"), 2 * reach + 1, 1)
+
+
+@pytest.fixture(scope="module")
+def true():
+    """Test pictures from 0 to 1 [200, 3, 32, 32]."""
+    return torch.from_numpy(pairs.load("scenes", 32).test_inputs).float() / 255
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return Features()
+
+
+def test_the_distance_is_that_of_its_slow_twin():
+    made, true = torch.randn(2, 7, 5, dtype=torch.float64, generator=torch.manual_seed(0))
+    wanted = by_loops(made.tolist(), true.tolist())
+    assert kernel_distance(made, true).item() == pytest.approx(wanted, rel=1e-12)
+    assert kernel_distance(made.float(), true).dtype == torch.float64
+
+
+def test_it_is_torchmetrics_but_for_the_pairs_of_one_input():
+    """torchmetrics takes two sets for independent and keeps the kernel of each with its pair."""
+    made, true = torch.randn(2, 9, 4, dtype=torch.float64, generator=torch.manual_seed(1))
+    theirs = kid.poly_mmd(true, made, degree=3, gamma=None, coef=1.0).item()
+    cross = ((made @ true.T) / 4 + 1) ** 3
+    off = (cross.sum() - cross.trace()) / (9 * 8)
+    assert kernel_distance(made, true).item() == pytest.approx(
+        theirs + 2 * (cross.mean() - off).item(), rel=1e-9
+    )
+
+
+def test_it_has_no_bias_where_both_come_from_one_distribution():
+    draws = torch.randn(400, 2, 20, 6, dtype=torch.float64, generator=torch.manual_seed(2))
+    found = np.array([kernel_distance(a, b).item() for a, b in draws])
+    assert abs(found.mean()) < 3 * found.std() / 20
+    # Nor where the two of a pair depend on each other, as a picture and its truth do.
+    paired = np.array([kernel_distance(a, -a).item() for a, _ in draws])
+    assert abs(paired.mean()) < 3 * paired.std() / 20
+
+
+def test_one_picture_has_no_distance_and_other_shapes_are_refused():
+    assert kernel_distance(torch.ones(1, 3), torch.zeros(1, 3)).isnan()
+    with pytest.raises(ValueError, match=r"features of \(4, 3\) and \(5, 3\) given; a row of each"):
+        kernel_distance(torch.ones(4, 3), torch.ones(5, 3))
+
+
+def test_a_blur_is_farther_the_wider_it_is_and_two_halves_are_near(true, compared):
+    seen = compared(true)
+    far = [kernel_distance(compared(blurred(true, reach)), seen).item() for reach in range(4)]
+    assert far[0] == 0
+    assert far == sorted(far)
+    halves = kernel_distance(seen[:100], seen[100:]).item()
+    assert abs(halves) < far[1]
+
+
+def test_the_committed_file_is_small_whole_and_says_where_it_comes_from():
+    assert features.OWN.stat().st_size < 400_000
+    net, facts = features.read(features.OWN)
+    config = own_classifier.CONFIG
+    assert from_dict(facts["config"]) == config
+    assert {"accuracy", "commit", "fingerprint", "versions", "device", "seconds"} <= set(facts)
+    fresh = classification.build(config.model).named_parameters()
+    shapes = {name: p.shape for name, p in net.named_parameters()}
+    assert shapes == {name: p.shape for name, p in fresh}
+    assert all(p.isfinite().all() for p in net.state_dict().values())
+
+
+@pytest.mark.skipif(not available("cifar10"), reason="CIFAR-10 is not at hand (RGKIT_DATA)")
+def test_the_committed_classifier_knows_the_test_images():
+    net, facts = features.read(features.OWN)
+    config = own_classifier.CONFIG.replace(images=100)
+    _, (images, labels), *_ = TASKS["classification"].splits(config, torch.device("cpu"))
+    _, accuracy = evaluate(net, images, labels, autocast=False)
+    assert accuracy.item() > 60
+    assert accuracy.item() == pytest.approx(facts["accuracy"], abs=0.1)  # machines round
+
+
+def changed(tmp_path, **arrays):
+    """A copy of the committed file with other arrays; None leaves one out."""
+    with np.load(features.OWN) as file:
+        kept = {name: file[name] for name in file.files} | arrays
+    path = tmp_path / "changed.npz"
+    np.savez(path, **{name: value for name, value in kept.items() if value is not None})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"0.weight": np.zeros((8, 3, 3, 3))}, r"'0.weight' is of shape \(8, 3, 3, 3\), not \(16,"),
+        ({"0.weight": None}, "'0.weight' is of shape None"),
+        ({"9.weight": np.zeros(3)}, r"'9.weight' is of shape \(3,\), not None"),
+        ({"provenance": None}, "changed.npz cannot be read as a classifier: 'provenance'"),
+        ({"provenance": np.array("x")}, "changed.npz cannot be read as a classifier"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named(tmp_path, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        features.read(changed(tmp_path, **arrays))
+
+
+def test_a_file_that_is_missing_damaged_or_another_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "own.npz"
+    with pytest.raises(ValueError, match=r"own.npz cannot be read as a classifier: .*No such file"):
+        features.read(path)
+    path.write_bytes(features.OWN.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"own.npz cannot be read as a classifier"):
+        features.read(path)
+    monkeypatch.setattr(features, "OWN", changed(tmp_path))
+    with pytest.raises(ValueError, match=rf"has the SHA-256 .*, not {features.DIGEST}…"):
+        features.network()
+
+
+def test_a_classifier_can_be_made_again_and_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
+    small = {"data": "digits", "images": 64, "model": "resnet8(2)", "epochs": 1, "batch": 32}
+    monkeypatch.setattr(own_classifier, "CONFIG", own_classifier.CONFIG.replace(**small))
+    path = tmp_path / "own.npz"
+    assert own_classifier.main([str(path)]) == 0
+    said = capsys.readouterr()
+    assert "epoch 1 of 1" in said.err
+    assert "% of the test images" in said.out
+    net, facts = features.read(path)
+    assert net.training is False
+    assert facts["config"]["model"] == "resnet8(2)"
+    before = path.read_bytes()
+    monkeypatch.setattr(own_classifier, "Training", lambda *a: pytest.fail("trained"))
+    assert own_classifier.main([str(path)]) == 1
+    assert "own.npz is there already; name another file" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert own_classifier.main([str(tmp_path / "own.txt")]) == 1
+    assert "a file ending with .npz" in capsys.readouterr().err
+
+
+def users_file(folder, monkeypatch):
+    """Weights of a ResNet-18 as torchvision would name them, where a user would have them."""
+    torch.manual_seed(3)
+    folder.mkdir()
+    path = folder / "part.pth"
+    torch.save(segmentation.resnet.resnet18().state_dict(), path)
+    name = f"resnet18-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"
+    path.rename(folder / name)
+    monkeypatch.setenv("RGKIT_DATA", str(folder.parent))
+    return name
+
+
+def test_a_user_can_name_a_network_of_torchvision(tmp_path, monkeypatch):
+    name = users_file(tmp_path / "weights", monkeypatch)
+    net = features.network(name)
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.manual_seed(0))
+    found = net(pictures)
+    assert found.shape == (2, 64 + 64 + 128 + 256 + 512)
+    whole = segmentation.resnet.resnet18()
+    whole.load_state_dict(torch.load(tmp_path / "weights" / name, weights_only=True))
+    whole.fc = torch.nn.Identity()
+    mean, deviation = (torch.tensor(v)[:, None, None] for v in features.IMAGENET)
+    with torch.no_grad():
+        wanted = whole.eval()((pictures - mean) / deviation)
+    torch.testing.assert_close(found[:, -512:], wanted)
+    # The measure is another one, the training is the same, and the record has its own key.
+    own, other = train(TINY, "cpu"), train(TINY.replace(features=name), "cpu")
+    assert own.epochs.pop("test_kid")[-1] != other.epochs.pop("test_kid")[-1]
+    assert own == other
+    assert f"compared by {name}" in describe(Grid(cross(TINY.replace(features=name), {}), "quick"))
+
+
+def test_weights_that_are_missing_or_wrong_are_named_before_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
+    config = TINY.replace(features="resnet50-0676ba61.pth")
+    with pytest.raises(DataError, match=r"resnet50-0676ba61.pth is not here \(looked in"):
+        Training(config, "cpu")
+    name = users_file(tmp_path / "weights", monkeypatch)
+    wrong = tmp_path / "weights" / name.replace("18", "50")
+    wrong.write_bytes((tmp_path / "weights" / name).read_bytes())
+    with pytest.raises(ValueError, match="does not hold this backbone's weights"):
+        Training(TINY.replace(features=wrong.name), "cpu")
+    wrong.write_bytes(b"x")
+    with pytest.raises(DataError, match="download it again"):
+        Training(TINY.replace(features=wrong.name), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("resnet18.pth", "did you mean 'resnet18-f37072fd.pth'"),
+        ("inception", "there are: resnet101-63fe2227.pth"),
+        ("vgg16-397923af.pth", "a file of torchvision's weights"),
+        (None, "features=None given"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_one(given, hint):
+    with pytest.raises(ValueError, match=hint):
+        Translation(features=given)
+
+
+def test_old_records_keep_their_keys_and_are_read_without_the_measure(tmp_path):
+    config, store = TINY.replace(epochs=1), Store(tmp_path)
+    assert config.key("x") != config.replace(features="resnet18-f37072fd.pth").key("x")
+    axes = {"arm": ["plain", "RG"], "seed": [0]}
+    grid = Grid(cross(config, axes), "quick", "", tuple(axes))
+    new = run(grid, device="cpu", jobs=1, store=store, show=False)
+    assert new.epochs["test_kid"].notna().all()  # of one epoch, the last
+    for cell in grid:  # as they were before the measure
+        path = store.path(cell.config)
+        old = json.loads(path.read_text())
+        del old["config"]["features"], old["epochs"]["test_kid"]
+        path.write_text(json.dumps(old))
+    results = collect(grid, store)
+    assert results.epochs["test_kid"].isna().all()
+    assert results.runs["final"].tolist() == new.runs["final"].tolist()
+    ends = results.runs.join(results.epochs.groupby("key")[["test_kid"]].last(), on="key")
+    row = paired(ends, "RG", "plain", value="test_kid").loc["all"]
+    assert row["verdict"] == UNMEASURED
+    assert math.isnan(row["difference"])
+
+
+def test_a_run_measures_it_after_its_last_epoch_and_one_seed_is_one_run():
+    first, again = train(TINY, "cpu"), train(TINY.replace(validation=40), "cpu")
+    for found in (first.epochs["test_kid"], again.epochs["validation_kid"]):
+        before, last = found
+        assert math.isnan(before)
+        assert math.isfinite(last)
+    np.testing.assert_equal(again.epochs["test_kid"], first.epochs["test_kid"])
+
+
+def test_a_checkpoint_from_before_the_measure_is_taken_up():
+    training = Training(TINY, "cpu")
+    training.advance()
+    training.collect()
+    state = training.state()
+    state["epochs"] = {n: list(v) for n, v in state["epochs"].items() if n != "test_kid"}
+    rest = Training(TINY, "cpu")
+    rest.load(state)
+    rest.advance()
+    rest.collect()
+    before, last = rest.outcome.epochs["test_kid"]
+    assert math.isnan(before)
+    assert math.isfinite(last)
+
+
+def test_a_copy_of_every_picture_is_at_zero(true):
+    levels = (255 * true[:30]).round().to(torch.uint8)
+    side = Augmenter(levels, (0.5,) * 3, (0.5,) * 3, 0, torch.float32, margin=True)
+    found = evaluate_pairs(torch.nn.Identity(), side, side, False, features=Features())
+    assert found[-1].item() == pytest.approx(0, abs=1e-9)
+    assert evaluate_pairs(torch.nn.Identity(), side, side, False)[-1].isnan()
