@@ -11,15 +11,14 @@ _HOMES = {
     "book.describe": "banner",
     "chapters.change": "bend bends gains",
     "stats.compare": "against crossing epochs_to overall paired unpaired",
-    "runs.kinds": "Classification Detection ImageFolder Segmentation StepTiming Translation",
+    "runs.kinds": "Classification Segmentation Translation",
     "chapters.depth": "gradient_norms",
     "chapters.effective": "effective_rates expected foretold",
-    "train.execute": "Results collect run step_ratios",
+    "train.execute": "Results collect run",
     "runs.grid": "ARMS PROTOCOLS Grid",
     "runs.library": "recorded",
     "runs.controls": "arms_for",
-    "runs.profiles": "classification detection image_folder no_runs segmentation step_timing "
-    "translation",
+    "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
     "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool reduction runs_needed",

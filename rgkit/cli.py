@@ -93,9 +93,9 @@ def readme(args: argparse.Namespace) -> int:
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
     from rgkit import data as datasets
+    from rgkit.chapters import image_folder
     from rgkit.data import cifar, layouts, pairs
     from rgkit.method.spec import nearest
-    from rgkit.runs import imagefolder
 
     if args.action == "list":
         sets: list[tuple[Any, Iterable[str], str]] = [
@@ -108,7 +108,7 @@ def data(args: argparse.Namespace) -> int:
             for home, names, kind in sets
             for name in names
         ]
-        mark = imagefolder.fingerprint("imagenet")
+        mark = image_folder.fingerprint("imagenet")
         known = "by its files" if mark == "absent" else mark
         rows.append(("imagenet", mark != "absent", known, " (a folder a class)"))
         for name, here, mark, kind in rows:

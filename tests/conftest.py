@@ -77,14 +77,12 @@ def resumed(tmp_path: Path) -> "Callable[[Trained], Outcome]":
     def run(config: "Trained") -> "Outcome":
         first = Training(config, "cpu")
         first.advance()
-        first.collect()
         torch.save(first.state(), tmp_path / "first.pt")
         torch.manual_seed(123)
         rest = Training(config, "cpu")
         rest.load(torch.load(tmp_path / "first.pt", weights_only=True))
         while not rest.over:
             rest.advance()
-            rest.collect()
         return rest.outcome
 
     return run

@@ -17,9 +17,9 @@ from rgkit.bench.paper_style import BATCH, MEAN, PADDING, STD, Block, pixels
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.models.classification import build
 from rgkit.runs.kinds import Classification
+from rgkit.tasks.classification import make_step
 from rgkit.train.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.train.processes import end_with_parent
-from rgkit.train.step import make_step
 
 
 class _Contiguous(Augmenter):
@@ -45,7 +45,7 @@ def make_ours(
     shown, labels = (torch.from_numpy(part) for part in pixels(BATCH * steps))
     look = Augmenter if channels_last else _Contiguous
     images = look(shown.to(where), MEAN, STD, PADDING, DTYPES[config.precision])
-    step = make_step(kind, config, 10, images, labels.to(where), place)
+    step = make_step(kind, config, 10, images, labels.to(where))
     if not channels_last:
         step.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 

@@ -10,12 +10,12 @@ from torch.nn.functional import cross_entropy
 from rgkit.bench.blocks import alone, by_hand
 from rgkit.bench.paper_style import Block, in_a_loop
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
-from rgkit.data.iou import VOID
 from rgkit.data.layouts import IMAGENET
+from rgkit.data.scenes import VOID
 from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
 from rgkit.runs.kinds import Segmentation
-from rgkit.tasks.pixels import AUXILIARY, label_pixels
+from rgkit.tasks.segmentation import AUXILIARY, label_pixels
 from rgkit.train.device import DTYPES, arithmetic, pick_device
 from rgkit.train.step import PlainStep
 

@@ -18,7 +18,7 @@ import numpy as np
 from rgkit.bench import blocks, pictures
 from rgkit.bench.book import book, loading, say
 from rgkit.bench.paper_style import Block, paper_style
-from rgkit.runs.kinds import StepTiming
+from rgkit.chapters.step_timing import StepTiming
 from rgkit.runs.records import Store, source
 from rgkit.stats.differences import Difference, difference
 from rgkit.train.device import cores, default_jobs, device_name, pick_device, processor
@@ -163,7 +163,7 @@ def choices(rounds: int, device: str) -> Rows:
 
 def overhead(device: str, pairs: int) -> Rows:
     """The cost of Random Gradient per step, paired and interleaved, in percent with interval."""
-    from rgkit.train.timing import time_steps
+    from rgkit.chapters.step_timing.task import measure as time_steps
 
     gpu, rows = pick_device(device).type == "cuda", []
     for model in ("resnet34",) if gpu else ("resnet8(16)",):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 import math
 
-from rgkit.data import pairs
 from rgkit.runs.grid import Grid
-from rgkit.runs.kinds import Detection, Segmentation, Trained, Translation
+from rgkit.runs.kinds import Trained
 
 PROFILE_WORDS = {
     "smoke": "A smoke test on embedded data: it shows that every line runs. "
@@ -18,31 +17,6 @@ PROFILE_WORDS = {
     "paper": "Profile paper: the paper's own setting, as far as it is not changed below.",
     "simulation": "Simulated in this notebook; nothing is trained.",
     "audit": "Computed from the numbers that the papers print; nothing is trained.",
-}
-
-PIXEL_WORDS = {
-    "short": "Profile short: a smaller network than the paper's, on CamVid.",
-    "paper": "Profile paper: the paper's network and data, as far as they are not changed below.",
-}
-
-BOX_WORDS = {
-    "quick": "Profile quick: embedded scenes in the place of VOC 2007, a small network, few "
-    "epochs. A direction at best.",
-    "short": "Profile short: VOC 2007, smaller pictures and fresh weights.",
-    "paper": "Profile paper: VOC 2007 at the paper's rates, but from fresh weights: the paper's "
-    "backbones were trained on ImageNet first.",
-}
-
-PAIR_WORDS = {
-    "quick": "Profile quick: small pictures, narrow networks, few epochs.",
-    "short": "Profile short: the paper's networks on a copy of its maps, fewer epochs.",
-    "paper": PIXEL_WORDS["paper"].replace("network", "networks"),
-}
-
-RECIPE_WORDS = {
-    "quick": "Profile quick: a tuned recipe on a network narrower than its own.",
-    "short": "Profile short: a tuned recipe as its author has it.",
-    "paper": "Profile paper: a tuned recipe as its author has it, not the setting of the paper.",
 }
 
 
@@ -70,24 +44,10 @@ def describe(grid: Grid) -> str:
         alike = len({(c.data, c.images, c.epochs) for c in trained}) == 1
         if isinstance(one, Trained) and alike:
             images = f"{one.images:,} images of" if one.images else "all of"
-            size = ""
-            if one.network().name == "airbench":
-                words[0] = RECIPE_WORDS.get(grid.profile, words[0])
-            if isinstance(one, Segmentation):
-                words[0] = PIXEL_WORDS.get(grid.profile, words[0])
-                size = f" at a height of {one.size}, {one.weights or 'fresh weights'}"
-            if isinstance(one, Detection):
-                words[0] = BOX_WORDS.get(grid.profile, words[0])
-                size = f" at {one.size} pixels"
-            if isinstance(one, Translation):
-                words[0] = PAIR_WORDS.get(grid.profile, words[0])
-                size = f", {pairs.words(one.data, one.direction)} at {one.size} pixels"
-                size += f", compared by {one.features}" if one.features else ""
-                size += f", judged by {one.judge} with {one.adversarial} + {one.lambda_l1:g} L1"
-                size += f", {one.augment}"
+            words[0] = one.scales().get(grid.profile, words[0])
             rounded = {"bfloat16": "bfloat16 where the machine is fast in it"}
             words.append(
-                f"{one.model} on {images} {one.data}{size}, {one.epochs} epochs, "
+                f"{one.model} on {images} {one.data}{one.about()}, {one.epochs} epochs, "
                 f"batch {one.batch}, {rounded.get(one.precision, one.precision)}."
             )
     if grid.note:

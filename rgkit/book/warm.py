@@ -33,7 +33,7 @@ IMPORTS = (
 TRAINING_IMPORTS = (
     "rgkit.train.loop",
     "rgkit.train.pool",
-    "rgkit.train.timing",
+    "rgkit.tasks.classification",
 )  # with torch, which records do not need
 
 

@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from rgkit.chapters.detection import Detection, boxes
 from rgkit.chapters.mask_plots import colours
-from rgkit.data import boxes
 from rgkit.figures.picture_grids import config_of, drawn, records_of
 from rgkit.figures.plots import _stamp, draw_curves
 from rgkit.figures.style import canvas
-from rgkit.runs.kinds import Detection
-from rgkit.tasks.samples import SHOWN
+from rgkit.runs.samples import SHOWN
 from rgkit.train.execute import Results
 
 WORDS = {
@@ -54,7 +53,7 @@ def true_boxes(objects: np.ndarray[Any, Any], size: int) -> Found:
 def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
     """Draw the first test pictures, the true boxes, and what each arm finds at the end of its run.
 
-    Detections are part of a run's record, see `rgkit.tasks.detections.first_detections`; pictures
+    Detections are part of a run's record, see `rgkit.chapters.detection.task`; pictures
     and true boxes appear where the data are at hand. Of each picture the best `SHOW` are drawn.
 
     Parameters

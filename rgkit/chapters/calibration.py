@@ -10,12 +10,15 @@ import pandas as pd
 import torch
 from torch import nn
 
+from rgkit.chapters.detection import Detection
+from rgkit.chapters.detection.network import cost_of_backbone
+from rgkit.chapters.image_folder import ImageFolder
 from rgkit.models.calibrated import Calibrated, gc_layers
 from rgkit.models.classification import build
-from rgkit.models.cost import cost, cost_of_backbone
+from rgkit.models.cost import cost
 from rgkit.models.names import GC
 from rgkit.runs.grid import Cell, Grid
-from rgkit.runs.kinds import Classification, Detection, ImageFolder, Trained
+from rgkit.runs.kinds import Classification, Trained
 from rgkit.train.loop import Training
 from rgkit.train.step import PlainStep
 
@@ -38,7 +41,6 @@ def watch(config: Trained, see: Callable[[nn.Module], T]) -> list[T]:
     training.step.optimizer.register_step_post_hook(lambda *_: seen.append(see(net)))
     while not training.over:
         training.advance()
-        training.collect()
     return seen
 
 

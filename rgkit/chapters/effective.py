@@ -111,7 +111,7 @@ def foretold(results: Results) -> pd.DataFrame:
     for an arm that forgets at another pace than plain training or whose law changes with time.
     """
     from rgkit.models.classification import build  # late: a table of other things needs no torch
-    from rgkit.tasks.metrics import weight_norm
+    from rgkit.train.loop import weight_norm
 
     table = effective_rates(results).assign(foretold=float("nan"))
     configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}

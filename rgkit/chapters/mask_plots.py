@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rgkit.data import DataError, layouts, masks
-from rgkit.data.iou import VOID
-from rgkit.data.scenes import CLASSES
+from rgkit.data.scenes import CLASSES, VOID
 from rgkit.figures.picture_grids import Image, config_of, drawn, samples_of
 from rgkit.runs.kinds import Segmentation
-from rgkit.tasks.samples import SHOWN
+from rgkit.runs.samples import SHOWN
 from rgkit.train.execute import Results
 
 PALETTE = "tab20"  # twenty colours; VOC's 21st class repeats the first, its background

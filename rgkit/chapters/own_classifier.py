@@ -24,7 +24,7 @@ import torch
 from rgkit.data import DataError
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import fingerprint_of, source
-from rgkit.tasks.metrics import evaluate
+from rgkit.tasks.classification import evaluate
 from rgkit.train.device import device_name, reproducible
 from rgkit.train.loop import Training
 
@@ -71,7 +71,6 @@ def make(path: Path, config: Classification = CONFIG, device: str = "cpu") -> di
     training = Training(config, device)
     while not training.over:
         training.advance()
-        training.collect()
         lasted, done = time.monotonic() - began, training.epoch
         left = lasted / max(done, 1) * (config.epochs - done)
         print(f"epoch {done} of {config.epochs}, about {left:.0f} s to go", file=sys.stderr)
@@ -82,7 +81,8 @@ def make(path: Path, config: Classification = CONFIG, device: str = "cpu") -> di
     arrays = {name: value.cpu().numpy().astype(np.float16) for name, value in kept.items()}
     net.load_state_dict({n: torch.from_numpy(v) for n, v in arrays.items()}, strict=False)
     with reproducible(config.seed):
-        _, accuracy = evaluate(net, *training.measured[0], autocast=False)
+        images, labels = training.measured["test"]
+        _, accuracy = evaluate(net, images, labels, autocast=False)
     facts |= {"config": config.as_dict(), "fingerprint": fingerprint_of(config)}
     facts["arithmetic"] = training.config.precision
     facts |= {"accuracy": accuracy.item(), "seconds": round(time.monotonic() - began, 3)}

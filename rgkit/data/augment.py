@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rgkit.data.iou import VOID
+from rgkit.data.scenes import VOID
 from rgkit.method.streams import stream
 
 # Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.
@@ -51,6 +51,11 @@ class Crops:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def where(self) -> torch.device:
+        """The device on which the pictures are."""
+        return self.images.device
 
     def cut(
         self, index: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, mirror: torch.Tensor
@@ -124,31 +129,6 @@ class Masks(Crops):
     def batch(self, *plan: torch.Tensor) -> torch.Tensor:
         """Return masks cropped and mirrored as their pictures are."""
         return self.cut(*plan)[..., 0].long()
-
-
-class Boxes:
-    """The objects of pictures, handed out mirrored where their pictures are.
-
-    Parameters
-    ----------
-    objects : float tensor [N, most, 6]: x1, y1, x2, y2 in pixels, class, and 1 if difficult; the
-        class is -1 where there is no object
-    width : of the pictures
-    """
-
-    def __init__(self, objects: torch.Tensor, width: int) -> None:
-        self.objects, self.width = objects, width
-
-    def __len__(self) -> int:
-        return len(self.objects)
-
-    def batch(self, *plan: torch.Tensor) -> torch.Tensor:
-        """Return the objects [batch, most, 6] of a part of an `epoch_plan`, which cuts nothing."""
-        index, _, _, mirror = plan
-        found = self.objects[index]
-        turned = found.clone()
-        turned[..., 0], turned[..., 2] = self.width - found[..., 2], self.width - found[..., 0]
-        return torch.where(mirror[:, None, None] & (found[..., 4:5] >= 0), turned, found)
 
 
 def epoch_plan(

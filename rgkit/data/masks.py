@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rgkit.data import Bytes, DataError, root
-from rgkit.data.iou import VOID
 from rgkit.data.layouts import FINGERPRINTS, IMAGENET, LAYOUTS, SIZES, Layout, Pair
+from rgkit.data.scenes import VOID
 from rgkit.method.spec import nearest
 
 NAMES = (*LAYOUTS, "scenes")

@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rgkit.models.calibrated import gc_layers
 from rgkit.models.classification import build
-from rgkit.models.names import model as read
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,11 @@ def cost(model: str, size: int = 32, classes: int = 10) -> Cost:
     4.0
     """
     with torch.device("meta"):
-        return _count(build(model, classes), size)
+        return count(build(model, classes), size)
 
 
-@cache
-def cost_of_backbone(model: str, size: int) -> Cost:
-    """Count the backbone of a detector by name, on one picture of size x size.
-
-    >>> one, four = "staged_resnet((4, 8), (1, 1))", "gc(4, base='staged_resnet((4, 8), (1, 1))')"
-    >>> cost_of_backbone(four, 32).macs / cost_of_backbone(one, 32).macs
-    4.0
-    """
-    from rgkit.models.detection import Backbone
-
-    with torch.device("meta"):
-        return _count(Backbone(read(model)), size)
-
-
-def _count(net: nn.Module, size: int) -> Cost:
+def count(net: nn.Module, size: int) -> Cost:
+    """Count a network that lies on the device "meta"."""
     image = torch.zeros(1, 3, size, size, device="meta")
     net.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

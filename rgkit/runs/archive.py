@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rgkit.runs.kinds import KINDS, NUMERICS, ConfigError, Trained, from_dict
-from rgkit.runs.records import TEXTS, Record, Store, fingerprint_of
+from rgkit.runs.kinds import NUMERICS, ConfigError, Trained, from_dict
+from rgkit.runs.records import NO_TASKS, TEXTS, Record, Store, fingerprint_of
 
 
 def append(archive: Path, record: Record) -> None:
@@ -27,9 +27,9 @@ def append(archive: Path, record: Record) -> None:
 def lines(archive: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, text) of every record in an archive, in a store's folder, or in a plain one."""
     if archive.is_dir():
-        patterns = ["*.json", *(f"{task}/*.json" for task in KINDS)]
-        for path in sorted(p for pattern in patterns for p in archive.glob(pattern)):
-            yield str(path), path.read_text()
+        for path in sorted([*archive.glob("*.json"), *archive.glob("*/*.json")]):
+            if path.parent == archive or path.parent.name not in NO_TASKS:
+                yield str(path), path.read_text()
         return
     with archive.open() as file:
         for number, line in enumerate(file, 1):

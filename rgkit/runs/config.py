@@ -34,9 +34,17 @@ def require(good: bool, name: str, given: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class Config:
-    """Base of all kinds of runs."""
+    """Base of all kinds of runs.
+
+    Attributes
+    ----------
+    task : the name of the kind
+    code : the module that trains or measures it, with `TASK` or `measure`; it is imported when a
+        run begins
+    """
 
     task: ClassVar[str] = ""
+    code: ClassVar[str] = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain data, the task first."""
@@ -194,6 +202,14 @@ class Trained(Config):
         from rgkit.models.names import model
 
         return model(self.model)
+
+    def scales(self) -> Mapping[str, str]:
+        """Return what a profile means for runs like this one, in words, if not the usual."""
+        return {}
+
+    def about(self) -> str:
+        """Return what else a page says of its runs, to follow the name of the data."""
+        return ""
 
     @property
     def chance(self) -> float:

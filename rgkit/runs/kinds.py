@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from rgkit.method.spec import Spec, nearest
-from rgkit.runs.config import AUGMENTS, NUMERICS, PRECISIONS, Config, ConfigError, Trained, require
-from rgkit.runs.detection import Detection
-from rgkit.runs.imagefolder import ImageFolder
+from rgkit.runs.config import AUGMENTS, NUMERICS, Config, ConfigError, Trained, require
 from rgkit.runs.translation import Translation
 
 __all__ = [
@@ -20,16 +20,13 @@ __all__ = [
     "Classification",
     "Config",
     "ConfigError",
-    "Detection",
-    "ImageFolder",
     "Segmentation",
-    "StepTiming",
     "Trained",
     "Translation",
     "from_dict",
 ]
 
-STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.train.step.make_step`
+STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.tasks.classification`
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,7 @@ class Classification(Trained):
     """
 
     task: ClassVar[str] = "classification"
+    code: ClassVar[str] = "rgkit.tasks.classification"
     augments: ClassVar[tuple[str, ...]] = (*AUGMENTS, "crop+alternate")
 
     reflect: int = field(default=0, metadata={"added": True})
@@ -91,6 +89,17 @@ class Classification(Trained):
         require(not small, "data", self.data, f"its 8 pixels are too few for {self.model}")
         for name in ("label_smoothing", "bias_rate"):
             object.__setattr__(self, name, float(getattr(self, name)))
+
+    def scales(self) -> Mapping[str, str]:
+        """Return what a profile means where the recipe is a tuned one."""
+        if self.network().name != "airbench":
+            return {}
+        return {
+            "quick": "Profile quick: a tuned recipe on a network narrower than its own.",
+            "short": "Profile short: a tuned recipe as its author has it.",
+            "paper": "Profile paper: a tuned recipe as its author has it, not the setting of the "
+            "paper.",
+        }
 
     @property
     def coefficient(self) -> float:
@@ -143,6 +152,7 @@ class Segmentation(Trained):
     """
 
     task: ClassVar[str] = "segmentation"
+    code: ClassVar[str] = "rgkit.tasks.segmentation"
     measure: ClassVar[str] = "test_miou"
     home: ClassVar[str] = "rgkit.data.layouts"
     data: str = "voc2012"
@@ -171,58 +181,42 @@ class Segmentation(Trained):
 
         return segmenter(self.model)
 
+    def scales(self) -> Mapping[str, str]:
+        """Return what the larger profiles mean for pictures."""
+        return {
+            "short": "Profile short: a smaller network than the paper's, on CamVid.",
+            "paper": "Profile paper: the paper's network and data, as far as they are not changed "
+            "below.",
+        }
 
-@dataclass(frozen=True)
-class StepTiming(Config):
-    """Paired timing of a training step with and without the random loss weight (rg-cost).
+    def about(self) -> str:
+        """Return size and weights in words."""
+        return f" at a height of {self.size}, {self.weights or 'fresh weights'}"
 
-    Parameters
-    ----------
-    model : str
-    size, batch : int
-        Images are [batch, 3, size, size] of random numbers.
-    precision : str
-    pairs : int
-        How many pairs of blocks are timed, the order within a pair alternating.
-    steps : int
-        Training steps in a block.
-    seed : int
+
+KINDS: dict[str, type[Config]] = {k.task: k for k in (Classification, Segmentation, Translation)}
+
+
+def kind(task: str) -> type[Config]:
+    """Return the class of a task's runs; ConfigError names an unknown one and the nearest right.
+
+    A task that one chapter alone has is a module of `rgkit.chapters` with the task's name, and in
+    it `KIND`.
+
+    >>> kind("step-timing").__name__
+    'StepTiming'
     """
-
-    task: ClassVar[str] = "step-timing"
-    model: str = "resnet8(16)"
-    size: int = 32
-    batch: int = 128
-    precision: str = "bfloat16"
-    pairs: int = 40
-    steps: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("size", "batch", "pairs", "steps"):
-            value = getattr(self, name)
-            least = 2 if name in ("batch", "pairs") else 1
-            require(isinstance(value, int) and value >= least, name, value, f"{least} or more")
-        require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
-        object.__setattr__(self, "model", str(self.network()))
-
-    def network(self) -> Spec:
-        """Return the network, see `rgkit.models.names`."""
-        from rgkit.models.names import model
-
-        return model(self.model)
-
-
-KINDS: dict[str, type[Config]] = {
-    k.task: k
-    for k in (Classification, Detection, ImageFolder, Segmentation, StepTiming, Translation)
-}
+    if task in KINDS:
+        return KINDS[task]
+    name = f"rgkit.chapters.{task.replace('-', '_')}"
+    known = find_spec(name) if task.replace("-", "").isidentifier() else None
+    found = getattr(import_module(name), "KIND", None) if known else None
+    if found is None:
+        raise ConfigError(f"task={task!r} given{nearest(task, list(KINDS))}")
+    return found  # type: ignore[no-any-return]
 
 
 def from_dict(settings: Mapping[str, Any]) -> Config:
     """Build a config from plain data, as `Config.as_dict` made it."""
     rest = dict(settings)
-    task = rest.pop("task", None)
-    if task not in KINDS:
-        raise ConfigError(f"task={task!r} given{nearest(str(task), list(KINDS))}")
-    return KINDS[task](**rest)
+    return kind(str(rest.pop("task", None)))(**rest)

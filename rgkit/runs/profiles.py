@@ -8,8 +8,6 @@
 | paper | the paper's own setting | CIFAR-10, ResNet-34 | VOC 2012, PSPNet-101 | maps, 256 px |
 | best | reading: the highest whose runs are all recorded, or else most whole seeds | | | |
 
-Objects are found in the embedded scenes at smoke and quick, in VOC 2007 at short and paper.
-
 `rgkit.runs.sizes` has the numbers.
 """
 
@@ -21,9 +19,9 @@ from typing import Any
 
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import Cell, Grid, around, cross
-from rgkit.runs.kinds import Config, ConfigError, StepTiming
+from rgkit.runs.kinds import ConfigError
 from rgkit.runs.records import Store
-from rgkit.runs.sizes import BOXES, FOLDERS, IMAGES, PAIRS, PICTURES, Sizes
+from rgkit.runs.sizes import IMAGES, PAIRS, PICTURES, Sizes
 
 NAMES = ("smoke", "quick", "short", "paper")
 Axes = Mapping[str, Iterable[Any]]
@@ -66,7 +64,7 @@ def how_many(whole: int, planned: int) -> str:
     return f"{whole} of {planned} seeds are recorded; rgkit run --plan trains the others"
 
 
-def _pick(
+def pick(
     options: dict[str, tuple[Cell, ...]], profile: str, store: Store
 ) -> tuple[str, str, tuple[Cell, ...]]:
     """Return the profile to show, a note on why, and its runs.
@@ -114,16 +112,6 @@ def segmentation(profile: str, **options: Any) -> Grid:
     return trained(PICTURES, profile, **options)
 
 
-def detection(profile: str, **options: Any) -> Grid:
-    """Return the grid of a notebook whose networks find objects; for the options see `trained`.
-
-    >>> grid = detection("smoke", arm=["plain", "gc(2)"])
-    >>> len(grid), grid[0].config.data, grid[0].config.task
-    (4, 'scenes', 'detection')
-    """
-    return trained(BOXES, profile, **options)
-
-
 def translation(profile: str, **options: Any) -> Grid:
     """Return the grid of a notebook whose networks make pictures; for the options see `trained`.
 
@@ -132,16 +120,6 @@ def translation(profile: str, **options: Any) -> Grid:
     (4, 'scenes', 'translation')
     """
     return trained(PAIRS, profile, **options)
-
-
-def image_folder(profile: str, **options: Any) -> Grid:
-    """Return the grid of a notebook that trains on folders of images; for options see `trained`.
-
-    >>> grid = image_folder("smoke", arm=["plain"], processes=[1, 2])
-    >>> len(grid), grid[0].config.data, grid[2].config.processes
-    (4, 'scenes', 2)
-    """
-    return trained(FOLDERS, profile, **options)
 
 
 def check_seeds(seeds: int | Mapping[str, int]) -> None:
@@ -233,33 +211,11 @@ def trained(
         here = like.profile != "quick" or sizes.here()
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
     options = {name: cells(name) for name in sizes.profiles}
-    name, note, chosen = _pick(options, profile, store)
+    name, note, chosen = pick(options, profile, store)
     if name == "quick" and not _recorded(chosen, store) and not sizes.here():
         chosen, name = cells("embedded"), "embedded"
         note = f"{sizes.missing} and not all of these runs are recorded"
     return Grid(chosen, name, note, names)
-
-
-def step_timing(profile: str, store: Store | None = None) -> Grid:
-    """Return the grid of the step-timing notebook: a few networks, one run each.
-
-    >>> step_timing("smoke")[0].config.pairs
-    4
-    """
-    store = store or Store()
-    small, paper = StepTiming(), StepTiming(model="resnet34", pairs=30, steps=20)
-    bases: dict[str, list[Config]] = {
-        "smoke": [StepTiming(model="resnet8(4)", batch=16, size=8, pairs=4, steps=3)],
-        "quick": [small, StepTiming(model="resnet18", pairs=16, steps=1)],
-        "short": [paper],
-        "paper": [paper, paper.replace(precision="float32")],
-    }
-    options = {
-        name: tuple(Cell({"model": c.as_dict()["model"]}, c) for c in configs)
-        for name, configs in bases.items()
-    }
-    name, note, chosen = _pick(options, profile, store)
-    return Grid(chosen, name, note, ("model",))
 
 
 def no_runs(profile: str, kind: str = "simulation") -> Grid:

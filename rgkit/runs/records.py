@@ -14,10 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit.runs.kinds import KINDS, NUMERICS, Config, ConfigError, Trained, from_dict
+from rgkit.runs.kinds import NUMERICS, Config, ConfigError, Trained, from_dict
 
 # A run that uses no data set is filed under this fingerprint.
 NO_DATA = "none"
+NO_TASKS = ("repeats", "bench")  # folders of a store in which no record counts
 TEXTS = ("samples", "along")  # of a record, which only some tasks have
 
 
@@ -32,7 +33,7 @@ class Record:
     ``epochs`` holds a list per metric, ``status`` is "finished" or "diverged"; ``source`` holds
     commit, device, processor, arithmetic, versions, seconds and date, which are recorded but do
     not enter the key;
-    ``samples`` holds what a network made of a few pictures at the end, see `rgkit.tasks.samples`,
+    ``samples`` holds what a network made of a few pictures at the end, see `rgkit.runs.samples`,
     and ``along`` what it made of the first of them on the way.
     """
 
@@ -191,6 +192,6 @@ class Store:
 
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order of the file names; repeats and benchmarks are none."""
-        for task in sorted(KINDS):
-            for path in sorted(self.root.glob(f"{task}/*.json")):
+        for path in sorted(self.root.glob("*/*.json")):
+            if path.parent.name not in NO_TASKS:
                 yield self.read(path)

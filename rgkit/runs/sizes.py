@@ -10,8 +10,6 @@ from rgkit import data
 from rgkit.data import layouts, pairs
 from rgkit.runs.kinds import (
     Classification,
-    Detection,
-    ImageFolder,
     Segmentation,
     Trained,
     Translation,
@@ -78,26 +76,6 @@ PICTURES = Sizes(
     lambda: layouts.available("camvid"),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
 )  # fmt: skip
-# ImageNet may not be passed on and takes days: a laptop sees the recipe at work on a stand-in, a
-# part of CIFAR-10 that is written to the disk as ImageNet is.
-FOLDERS = Sizes(
-    ImageFolder(),
-    {
-        "smoke": {
-            "data": "scenes", "images": 48, "size": 16, "model": "resnet8(4)", "epochs": 2,
-            "batch": 16,
-        },
-        "quick": {
-            "data": "cifar10-5000", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
-        },
-        "short": {"epochs": 24},
-        "paper": {},
-    },
-    {"data": "scenes"},
-    {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
-    lambda: data.available("cifar10"),
-    "embedded scenes, because CIFAR-10 is not at hand (rgkit data get cifar10)",
-)  # fmt: skip
 # At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
 # judgements that each see a third of its width, as those of RG's code do at 256.
 PAIRS = Sizes(
@@ -119,27 +97,4 @@ PAIRS = Sizes(
     {"smoke": 20, "quick": 100, "short": 100, "paper": 100, "embedded": 60},
     lambda: pairs.available("maps-200"),
     "embedded scenes, because maps is not at hand (pix2pix's folder, under RGKIT_DATA)",
-)  # fmt: skip
-# At `quick` the embedded scenes stand in for VOC 2007 wherever it is run. Adam, because SGD at 0.1
-# found half as much in as many steps (a pilot of the plain network, one run each).
-BOXES = Sizes(
-    Detection(),
-    {
-        "smoke": {
-            "data": "scenes", "images": 12, "size": 32, "model": "staged_resnet((4, 8), (1, 1))",
-            "head": 8, "proposals": 8, "epochs": 2, "optimizer": "adam", "lr": 0.002,
-            "precision": "float32",
-        },
-        "quick": {
-            "data": "scenes", "size": 64, "model": "staged_resnet((8, 16, 32, 64), (1, 1, 1, 1))",
-            "head": 32, "proposals": 32, "epochs": 6, "optimizer": "adam", "lr": 0.002,
-            "weight_decay": 0.0, "schedule": "step", "precision": "float32",
-        },
-        "short": {"size": 256, "images": 1_000},
-        "paper": {},
-    },
-    {},
-    {"smoke": 20, "quick": 100, "short": 500, "paper": 500, "embedded": 100},
-    lambda: True,
-    "",
 )  # fmt: skip

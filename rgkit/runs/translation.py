@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,6 +55,7 @@ class Translation(Trained):
     """
 
     task: ClassVar[str] = "translation"
+    code: ClassVar[str] = "rgkit.tasks.translation"
     measure: ClassVar[str] = "test_ssim"
     home: ClassVar[str] = "rgkit.data.pairs"
     smallest: ClassVar[int] = 1
@@ -104,3 +106,21 @@ class Translation(Trained):
         from rgkit.models.picture_names import generator
 
         return generator(self.model)
+
+    def scales(self) -> Mapping[str, str]:
+        """Return what the profiles mean for pairs of pictures."""
+        return {
+            "quick": "Profile quick: small pictures, narrow networks, few epochs.",
+            "short": "Profile short: the paper's networks on a copy of its maps, fewer epochs.",
+            "paper": "Profile paper: the paper's networks and data, as far as they are not changed "
+            "below.",
+        }
+
+    def about(self) -> str:
+        """Return direction, size, losses and augmentation in words."""
+        from rgkit.data import pairs
+
+        said = f", {pairs.words(self.data, self.direction)} at {self.size} pixels"
+        said += f", compared by {self.features}" if self.features else ""
+        said += f", judged by {self.judge} with {self.adversarial} + {self.lambda_l1:g} L1"
+        return f"{said}, {self.augment}"

@@ -1,16 +1,15 @@
-"""How near generated pictures come to the true ones, and how sharp they are."""
+"""How near generated pictures come to the true ones, each and as a set; how sharp they are."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rgkit.data.augment import Augmenter
-from rgkit.tasks.kernel_distance import Features, kernel_distance
+from rgkit.models.features import network
+from rgkit.models.layout import channels_last
 
 WINDOW, DEVIATION = 11, 1.5  # of SSIM's Gaussian window, in pixels (Wang et al. 2004)
-MEASURED = ("l1", "psnr", "ssim", "sharpness", "kid")
-LENGTHS = ("generator_step", "discriminator_step")  # see `rgkit.tasks.adversarial.length`
 
 
 def psnr(made: Tensor, true: Tensor) -> Tensor:
@@ -85,46 +84,64 @@ def edges(pictures: Tensor) -> Tensor:
     return (dy**2 + dx**2).sqrt().mean((1, 2))
 
 
-@torch.inference_mode()
-def evaluate_pairs(
-    net: nn.Module,
-    inputs: Augmenter,
-    targets: Augmenter,
-    autocast: bool,
-    batch: int = 16,
-    features: Features | None = None,
-) -> tuple[Tensor, ...]:
-    """Return what `MEASURED` names of a split, on the device.
+def kernel_distance(made: Tensor, true: Tensor) -> Tensor:
+    """Return the kernel inception distance of paired pictures, of their features (KID).
+
+    The squared maximum mean discrepancy of Bińkowski et al. 2018 (arXiv 1801.01401) with their
+    kernel, (x·y / features + 1)³. A generated picture and the true one have the same input, so
+    they are no independent draws; then the estimate is free of bias if the kernel of a picture
+    with its own pair is left out, too (Gretton et al. 2012, equation 4). So a copy of every
+    picture is at 0, and a good generator can be a little below.
 
     Parameters
     ----------
-    net : module from pictures to pictures between -1 and 1; it is left in evaluation mode, in which
-        nothing is dropped, so that the numbers have no chance in them
-    inputs, targets : the split
-    features : by which the pictures are compared as a set; None saves their cost, at `quick` some
-        5 % of an epoch, and the distance is NaN
+    made, true : [pictures, features], row by row of the same inputs
 
     Returns
     -------
-    float64 tensors of shape []: the mean absolute difference in percent of the range, PSNR in dB
-    and SSIM in percent as means over pictures, the mean gradient in percent of the targets', and
-    the kernel distance of the features times 1,000, as is usual
+    float64 of shape []; NaN for a single picture. ValueError where the two differ in shape.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> kernel_distance(x, x).item(), kernel_distance(x, x + 1).item()
+    (0.0, 21.25)
     """
-    net.eval()
-    where = targets.images.device
-    seen = list[Tensor]()
-    sums = torch.zeros(5, dtype=torch.float64, device=where)
-    for index in torch.arange(len(targets), device=where).split(batch):
-        x = inputs.plain(index)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-            found = net(x)
-        made, true = (found.to(x.dtype) + 1) / 2, (targets.plain(index) + 1) / 2
-        off = (made - true).abs().double().mean((1, 2, 3))
-        every = off, psnr(made, true), ssim(made, true), edges(made), edges(true)
-        sums += torch.stack(every).sum(1)
-        seen += [features(made)] if features else []
-    l1, noise, alike, mine, theirs = (sums / len(targets)).unbind()
-    far = torch.full_like(l1, torch.nan)
-    if features:
-        far = kernel_distance(torch.cat(seen), features.of(targets))
-    return 100 * l1, noise, 100 * alike, 100 * mine / theirs, 1000 * far
+    if made.shape != true.shape:
+        given = f"features of {tuple(made.shape)} and {tuple(true.shape)} given"
+        raise ValueError(f"{given}; a row of each for every picture")
+    a, b = made.double(), true.double()
+    count, width = a.shape
+    if count < 2:
+        return torch.full_like(a.sum(), torch.nan)
+    aa, bb, ab = ((x @ y.T / width + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
+    pairs = aa + bb - ab - ab.T
+    return (pairs.sum() - pairs.trace()) / (count * (count - 1))
+
+
+class Features:
+    """A network on a device, by whose features pictures are compared.
+
+    Parameters
+    ----------
+    name : see `rgkit.models.features.network`
+    where : device
+
+    Examples
+    --------
+    >>> Features()(torch.rand(2, 3, 16, 16)).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self, name: str = "", where: torch.device | str = "cpu") -> None:
+        self.net = channels_last(network(name), where, torch.float32)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return features [batch, features] of pictures from 0 to 1, whatever their precision."""
+        found: Tensor = self.net(pictures.float())
+        return found
+
+    def of(self, targets: Augmenter, batch: int = 16) -> Tensor:
+        """Return the features of all pictures of a split, which are handed out from -1 to 1."""
+        index = torch.arange(len(targets), device=targets.images.device)
+        return torch.cat([self((targets.plain(part) + 1) / 2) for part in index.split(batch)])

@@ -30,45 +30,32 @@ class CapturedStep:
 
     Parameters
     ----------
+    kind : "captured", or "compiled" where torch.compile fuses the network first
+    config : batch, Nesterov, precision, smoothing and groups of rates are those of all its runs
     net : module on the device of the data
     images, labels : the training split on the device
-    batch : int
-    autocast : whether the forward pass is in bfloat16
-    nesterov : bool
-    bias_rate, smoothing : see `rgkit.train.recipe.groups` and `rgkit.train.step.classify`
-    compiled : whether torch.compile fuses the network first
 
     On a CPU nothing is captured: the same code then runs operation by operation, for tests.
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        images: Augmenter,
-        labels: Tensor,
-        batch: int,
-        *,
-        autocast: bool,
-        nesterov: bool = False,
-        bias_rate: float = 1.0,
-        smoothing: float = 0.0,
-        compiled: bool = False,
+        self, kind: str, config: Classification, net: nn.Module, images: Augmenter, labels: Tensor
     ) -> None:
-        self.name = "compiled" if compiled else "captured"
-        self.net, self.images, self.labels, self.batch = net, images, labels, batch
-        self.autocast, self.nesterov, self.smoothing = autocast, nesterov, smoothing
-        self.forward = torch.compile(net) if compiled else net
-        self.groups = groups(net, bias_rate)
+        self.name, self.net, self.images, self.labels = kind, net, images, labels
+        self.batch, self.nesterov = config.batch, config.nesterov
+        self.autocast, self.smoothing = config.precision == "bfloat16", config.label_smoothing
+        self.forward = torch.compile(net) if kind == "compiled" else net
+        self.groups = groups(net, config.bias_rate)
         self.params: list[Tensor] = [p for group in self.groups for p in group.learning()]
         self.velocity = [torch.zeros_like(p) for p in self.params]
         self.lookahead: Lookahead | None = None
         self.trained = 0  # epochs of the run
         where, count, dtype = labels.device, len(labels), images.scale.dtype
-        steps = -(-count // batch)
+        steps = -(-count // self.batch)
         # What a replay reads: filled before each epoch, never replaced.
         self.plan: Plan = tuple(  # type: ignore[assignment]
-            torch.zeros(count, dtype=kind, device=where)
-            for kind in (torch.int64, torch.int64, torch.int64, torch.bool)
+            torch.zeros(count, dtype=each, device=where)
+            for each in (torch.int64, torch.int64, torch.int64, torch.bool)
         )
         self.lr = torch.zeros(steps, dtype=dtype, device=where)
         self.u = torch.zeros(steps, dtype=dtype, device=where)
@@ -79,10 +66,9 @@ class CapturedStep:
         self.at = torch.zeros(1, dtype=torch.int64, device=where)  # the step in this epoch
         self.losses = torch.zeros(steps, dtype=dtype, device=where)
         self.correct = torch.zeros(steps, dtype=torch.int64, device=where)
-        self.places = torch.arange(batch, device=where)
+        self.places = torch.arange(self.batch, device=where)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        # Its own: a library's workspace belongs to the stream of the capture, and runs that share
-        # a GPU replay at the same time.
+        # Its own: a library's workspace belongs to the stream of the capture.
         self.aside = torch.cuda.Stream() if labels.is_cuda else None
 
     def _step(self, size: int) -> None:
@@ -203,41 +189,33 @@ class CapturedStep:
             self.lookahead.load_state_dict(state["lookahead"])
 
 
-# Room for eight runs at once, each with two sizes of batches or of the training split.
-@functools.lru_cache(maxsize=24)
+# What decides the operations of a step; everything else of a run is a number on the device.
+DECIDES = (
+    "data", "model", "batch", "nesterov", "precision", "label_smoothing", "bias_rate",
+)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8)
 def _shared(
-    kind: str, model: str, classes: int, batch: int, nesterov: bool, bias_rate: float,
-    smoothing: float, precision: str, place: int, images: Augmenter, labels: Tensor,
-) -> CapturedStep:  # fmt: skip
-    """One captured step for all runs of a network; `place` tells those apart that run at once."""
-    net = channels_last(build(model, classes), labels.device, DTYPES[precision])
-    return CapturedStep(
-        net, images, labels, batch, autocast=precision == "bfloat16", nesterov=nesterov,
-        bias_rate=bias_rate, smoothing=smoothing, compiled=kind == "compiled",
-    )  # fmt: skip
+    kind: str, config: Classification, classes: int, images: Augmenter, labels: Tensor
+) -> CapturedStep:
+    """Return one captured step for all runs that differ in numbers only."""
+    net = channels_last(build(config.model, classes), labels.device, DTYPES[config.precision])
+    return CapturedStep(kind, config, net, images, labels)
 
 
 def take(
-    kind: str,
-    config: Classification,
-    classes: int,
-    images: Augmenter,
-    labels: Tensor,
-    place: int = 0,
+    kind: str, config: Classification, classes: int, images: Augmenter, labels: Tensor
 ) -> CapturedStep:
     """Return the captured step for a config, its weights fresh; ValueError for Adam.
 
     Parameters
     ----------
     kind : "captured" or "compiled"
-    place : int
-        Runs that share a device at the same time each have a place, and a step, of their own.
     """
     if config.optimizer != "sgd":
         raise ValueError(f"step={kind!r} given with {config.optimizer}; it knows sgd, use 'plain'")
-    step = _shared(
-        kind, config.model, classes, config.batch, config.nesterov, config.bias_rate,
-        config.label_smoothing, config.precision, place, images, labels,
-    )  # fmt: skip
+    alike = Classification(**{name: getattr(config, name) for name in DECIDES})
+    step = _shared(kind, alike, classes, images, labels)
     step.start(config, classes)
     return step

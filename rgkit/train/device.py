@@ -10,11 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
+from rgkit.method.spec import Spec
 from rgkit.models.names import model
-from rgkit.runs.kinds import StepTiming, Trained
 
 # Weights are kept in these; bfloat16 is autocast around the forward pass.
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -34,6 +35,17 @@ LIMITS = {
 # depthwise convolutions, 1.35 and 1.15 times as long as in float32 with AVX-512 BF16 (one thread,
 # torch 2.13). The other families took 0.46 to 1.03 times as long. `make bench` measures some.
 SLOWER = ("small_mobilenetv2", "mobilenetv2")
+
+
+class Rounded(Protocol):
+    """A run of a network whose numbers have a precision."""
+
+    @property
+    def precision(self) -> str:
+        """At least so precise."""
+
+    def network(self) -> Spec:
+        """Return the network."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -97,14 +109,15 @@ def processor(where: torch.device) -> str:
     return min(can[-1], limit, key=kinds.index)
 
 
-def arithmetic(config: Trained | StepTiming, where: torch.device) -> str:
+def arithmetic(config: Rounded, where: torch.device) -> str:
     """Return in which arithmetic a run takes place: the fastest of at least its precision.
 
     bfloat16 where the device multiplies it and the network gains by it, else float32: a processor
     that has to emulate it takes 9 to 23 times as long. Branches, copies and wider forms of a
     network follow it, so that the arms of a seed are alike.
 
-    >>> arithmetic(StepTiming(precision="float64"), torch.device("cpu"))
+    >>> from rgkit.runs.kinds import Classification
+    >>> arithmetic(Classification(precision="float64"), torch.device("cpu"))
     'float64'
     """
     if config.precision != "bfloat16":

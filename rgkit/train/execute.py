@@ -104,21 +104,3 @@ def run(
     if show:
         print(f"{len(grid)} runs: {len(grid) - missing} from records, {missing} trained now")
     return collect(grid, store)
-
-
-def step_ratios(results: Results) -> pd.DataFrame:
-    """Return the ratios of step times pair by pair, a row a pair: model, what, ratio.
-
-    ``what`` is "RG / plain" or, as a check of the clock, "plain again / plain". The denominator is
-    the geometric mean of both plain blocks of the pair for RG, the first block for the check.
-    """
-    parts = []
-    for model, frame in results.epochs.groupby("model", sort=False):
-        middle = (frame["plain"] * frame["plain_again"]) ** 0.5
-        ratios = {
-            "RG / plain": frame["rg"] / middle,
-            "plain again / plain": frame["plain_again"] / frame["plain"],
-        }
-        for what, ratio in ratios.items():
-            parts.append(pd.DataFrame({"model": model, "what": what, "ratio": ratio}))
-    return pd.concat(parts, ignore_index=True)

@@ -5,18 +5,55 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from rgkit.data.augment import epoch_plan
 from rgkit.method import laws, schedules
-from rgkit.runs.kinds import Trained
-from rgkit.tasks.metrics import epoch_totals, names, weight_norm
-from rgkit.tasks.samples import stops
-from rgkit.tasks.task import TASKS
+from rgkit.method.spec import nearest
+from rgkit.models.calibrated import optimized
+from rgkit.runs.kinds import STEPS, Trained
+from rgkit.runs.samples import stops
 from rgkit.train.device import arithmetic, pick_device, reproducible
+from rgkit.train.step import Stepper
+
+Split = tuple[Any, Any]  # images, and labels [N], or masks, or the pictures to be made
+Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
+
+
+@dataclass(frozen=True)
+class Task:
+    """What tells one kind of training from another.
+
+    Attributes
+    ----------
+    measured : names of what `evaluate` returns
+    splits : from a config and a device to the data
+    step : from a kind of step, a config, the number of classes and a split to the way to take steps
+    evaluate : from a network, a split and whether to autocast to float64 tensors of shape []
+    kinds : the kinds of steps that there are
+    own : names of what `steps` returns
+    steps : from the stepper, after an epoch, to float64 tensors of shape []
+    samples : like `evaluate`, at the end of a run, to texts that the record keeps
+    along : whether the first of them is kept on the way, too
+    options : from a config and a device to what else `evaluate` is given after the last epoch, for
+        what would cost too much after each
+    """
+
+    measured: tuple[str, ...]
+    splits: Callable[[Any, torch.device], Splits]
+    step: Callable[..., Stepper]
+    evaluate: Callable[..., tuple[Tensor, ...]]
+    kinds: tuple[str, ...] = ("auto", "plain")
+    own: tuple[str, ...] = ()
+    steps: Callable[[Any], tuple[Tensor, ...]] = lambda step: ()
+    samples: Callable[..., list[str]] = lambda net, images, labels, autocast: []
+    along: bool = False
+    options: Callable[[Any, torch.device], dict[str, Any]] = lambda config, where: {}
 
 
 @dataclass
@@ -25,7 +62,7 @@ class Outcome:
 
     ``status`` is "finished" or "diverged"; then ``diverged_at`` is the first step whose loss was
     not finite. ``epochs`` has a list per metric, a value for each epoch that was completed;
-    ``samples`` is what the task keeps of a few test pictures at the end, see `rgkit.tasks.samples`,
+    ``samples`` is what the task keeps of a few test pictures at the end, see `rgkit.runs.samples`,
     and ``along`` what it keeps of the first of them on the way.
     """
 
@@ -36,39 +73,68 @@ class Outcome:
     along: list[str] = field(default_factory=list)
 
 
-class Training:
-    """One run, an epoch at a time: `advance` gives the device its work, `collect` waits for it.
+@torch.inference_mode()
+def weight_norm(net: nn.Module) -> Tensor:
+    """Return the Euclidean norm of all weights with two or more axes (not biases, not scales).
 
-    Between the two the device is busy and the caller is free, so that several runs can share a
-    GPU; see `rgkit.train.pool`.
+    >>> weight_norm(nn.Linear(3, 2)).shape
+    torch.Size([])
+    """
+    squares = [p.square().sum().double() for p in optimized(net) if p.ndim > 1]
+    return torch.stack(squares).sum().sqrt()
+
+
+@torch.inference_mode()
+def epoch_totals(losses: Tensor, correct: Tensor, sizes: Tensor) -> Tensor:
+    """Return the mean loss, the accuracy in percent and the first step that was not finite.
+
+    Parameters
+    ----------
+    losses, correct, sizes : [steps]
+        Of each batch: the mean loss, the number of images predicted right, and of all images.
+
+    Returns
+    -------
+    float64 tensor [3]; the step is -1 where all losses are finite
+
+    >>> totals = epoch_totals(torch.tensor([1.0, 3.0]), torch.tensor([1, 1]), torch.tensor([3, 1]))
+    >>> totals.tolist()
+    [1.5, 50.0, -1.0]
+    """
+    bad = ~losses.isfinite()
+    first = torch.where(bad.any(), bad.int().argmax(), -1)
+    count = sizes.sum().double()
+    loss = (losses * sizes).sum().double() / count
+    return torch.stack([loss, 100 * correct.sum().double() / count, first.double()])
+
+
+class Training:
+    """One run, an epoch at a time.
 
     Parameters
     ----------
     config : Trained
     device : str
-    step, place : see `rgkit.train.step.make_step`
+    step : "auto", "plain", or another kind that the task has, see `rgkit.tasks.classification`
     used : str
         The arithmetic in which the run was begun; "" for what `rgkit.train.device.arithmetic`
         chooses. It is the precision of ``self.config``.
     """
 
     def __init__(
-        self,
-        config: Trained,
-        device: str = "auto",
-        step: str = "auto",
-        place: int = 0,
-        used: str = "",
+        self, config: Trained, device: str = "auto", step: str = "auto", used: str = ""
     ) -> None:
         where = pick_device(device)
         config = config.replace(precision=used or arithmetic(config, where))
         self.config, self.where, self.outcome = config, where, Outcome()
-        self.task = task = TASKS[config.task]
-        train, test, held, classes = task.splits(config, where)
-        # What is measured after each epoch, and under which names.
-        self.measured = [test, held] if config.validation else [test]
-        self.metrics = names(task.measured, bool(config.validation), task.own)
-        self.padding, self.count = train[0].padding, len(train[1])
+        self.task: Task = import_module(config.code).TASK
+        if step not in self.task.kinds:
+            hint = f" with {config.task}; use 'plain'" if step in STEPS else nearest(step, [*STEPS])
+            raise ValueError(f"step={step!r} given{hint}")
+        train, test, held, classes = self.task.splits(config, where)
+        # What is measured after each epoch. Its names begin with these.
+        self.measured = {"test": test} | ({"validation": held} if config.validation else {})
+        self.padding, self.count = train[0].padding, len(train[0])
         self.per_epoch = math.ceil(self.count / config.batch)
         # Here, because a copy to a GPU waits for all that its stream was given before.
         batches = torch.arange(self.count).split(config.batch)
@@ -85,9 +151,22 @@ class Training:
             per_epoch=self.per_epoch,
         )
         self.outcome.epochs = {name: [] for name in self.metrics}
-        self.options = task.options(config, where)
-        self.step = task.step(step, config, classes, *train, place)
-        self._measured = torch.zeros(0)
+        self.options = self.task.options(config, where)
+        self.step = self.task.step(step, config, classes, *train)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what is recorded of an epoch, in the order of the record."""
+        test, *held = [[f"{s}_{name}" for name in self.task.measured] for s in self.measured]
+        return (
+            "train_loss", "train_accuracy",  # unweighted, of the images as they were trained on
+            *test,
+            "weight_norm",
+            "lr",  # at the epoch's last step
+            "u_mean", "u_std",
+            *(name for names in held for name in names),
+            *self.task.own,
+        )  # fmt: skip
 
     @property
     def epoch(self) -> int:
@@ -104,56 +183,52 @@ class Training:
         """Whether the last epoch is done or the run has diverged."""
         return self.epoch == self.config.epochs or self.outcome.status == "diverged"
 
-    def _now(self) -> slice:
-        return slice(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch)
+    @property
+    def autocast(self) -> bool:
+        """Whether forward passes are in bfloat16."""
+        return self.config.precision == "bfloat16"
 
     def advance(self) -> None:
-        """Train and evaluate the next epoch; on a GPU this only queues the work."""
-        config, now = self.config, self._now()
-        with reproducible(config.seed * 1_000_003 + self.epoch):
+        """Train and evaluate the next epoch."""
+        config, epoch = self.config, self.epoch
+        now = slice(epoch * self.per_epoch, (epoch + 1) * self.per_epoch)
+        lr, u = self.lr[now], self.u[now]
+        with reproducible(config.seed * 1_000_003 + epoch):
             plan = epoch_plan(
-                self.count, config.seed, self.epoch, config.augment, self.padding, self.where
+                self.count, config.seed, epoch, config.augment, self.padding, self.where
             )
-            losses, correct = self.step.epoch(plan, self.lr[now], self.u[now])
-            autocast = config.precision == "bfloat16"
-            more = self.options if self.epoch + 1 == config.epochs else {}
-            totals = [epoch_totals(losses, correct, self.sizes), weight_norm(self.step.net)[None]]
-            for images, labels in self.measured:
-                found = self.task.evaluate(self.step.net, images, labels, autocast, **more)
-                totals.append(torch.stack(found))
-            totals += [value[None] for value in self.task.steps(self.step)]
-            self._measured = torch.cat(totals)
-
-    def collect(self) -> None:
-        """Wait for the epoch that `advance` began and take over what it measured."""
-        # The epoch's only transfer.
-        loss, accuracy, bad, norm, *others = self._measured.tolist()
+            losses, correct = self.step.epoch(plan, lr, u)
+            totals, norm = epoch_totals(losses, correct, self.sizes), weight_norm(self.step.net)
+            more = self.options if epoch + 1 == config.epochs else {}
+            found = [norm]
+            for split in self.measured.values():
+                found += self.task.evaluate(self.step.net, *split, self.autocast, **more)
+            found += self.task.steps(self.step)
+            # The epoch's only transfer.
+            loss, accuracy, bad, *own = torch.cat([totals, torch.stack(found)]).tolist()
         if bad >= 0:
             self.outcome.status = "diverged"
-            self.outcome.diverged_at = self.epoch * self.per_epoch + int(bad)
+            self.outcome.diverged_at = now.start + int(bad)
             return
-        lr, u = self.lr[self._now()], self.u[self._now()]
-        count = len(self.task.measured)
-        test, held_and_own = others[:count], others[count:]
-        said = (norm, float(lr[-1]), float(u.mean()), float(u.std()))
-        values = (loss, accuracy, *test, *said, *held_and_own)
+        count = len(self.task.measured) + 1
+        weights = (own[0], float(lr[-1]), float(u.mean()), float(u.std()))
+        values = (loss, accuracy, *own[1:count], *weights, *own[count:])
         for name, value in zip(self.metrics, values, strict=True):
             self.outcome.epochs[name].append(value)
         if self.over:
             self.outcome.samples = self._samples()
-        elif self.task.along and self.epoch in stops(self.config.epochs):
+        elif self.task.along and self.epoch in stops(config.epochs):
             self.outcome.along += self._samples()[:1]
 
     def _samples(self) -> list[str]:
-        images, labels = self.measured[0]
-        autocast = self.config.precision == "bfloat16"
-        return self.task.samples(self.step.net, images, labels, autocast)
+        return self.task.samples(self.step.net, *self.measured["test"], self.autocast)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, for a checkpoint."""
         done = {"epochs": self.outcome.epochs, "along": self.outcome.along}
         way = {"step": self.step.name, "arithmetic": self.config.precision}
-        return way | done | self.step.state()
+        whole: dict[str, Any] = way | done | self.step.state()
+        return whole
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state` returned; ValueError where it fits another step."""
@@ -176,10 +251,8 @@ def train(
 
     Parameters
     ----------
-    config : Trained
-    device : str
+    config, device, step : see `Training`
     on_epoch : called with the number of epochs done, for progress
-    step : "auto", "plain", "captured" or "compiled", see `rgkit.train.step.make_step`
 
     Returns
     -------
@@ -196,6 +269,5 @@ def train(
     training = Training(config, device, step)
     while not training.over:
         training.advance()
-        training.collect()
         on_epoch(training.epoch)
     return training.outcome

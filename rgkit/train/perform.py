@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from rgkit.runs.kinds import Config, ImageFolder, StepTiming, Trained
+from rgkit.runs.kinds import Config, Trained
 from rgkit.runs.records import Record, Store, commit, fingerprint_of, source
 from rgkit.train.checkpoint import Checkpoint
 
@@ -58,16 +59,17 @@ def performing(
     """
     from rgkit.train.device import arithmetic, device_name, pick_device, processor
 
-    if isinstance(config, ImageFolder) and config.processes > 1:
+    if getattr(config, "processes", 1) > 1:
         from torch import distributed
 
         if not distributed.is_initialized():  # this process is none of those that share the run
             from rgkit.train.ranks import sharing
 
-            return (yield from sharing(config, how, stop))
+            shared: Any = config
+            return (yield from sharing(shared, how, stop))
     where = pick_device(how.device)
     # What a run costs does not depend on what else keeps the processor busy.
-    shared = isinstance(config, ImageFolder) and config.processes > 1
+    shared = getattr(config, "processes", 1) > 1
     alone = where.type == "cpu" and not shared
     clock = time.process_time if alone else time.perf_counter
     start = clock()
@@ -77,14 +79,14 @@ def performing(
     if isinstance(config, Trained):
         from rgkit.train.loop import Training
 
-        training = Training(config, how.device, how.step, place)
+        training = Training(config, how.device, how.step)
         way = f"{training.step.name} {name}"
         kept = Checkpoint(how.store, config, how.every, way) if how.store else None
         found = kept.load(training.where) if kept else None
         if found is not None and (found["step"], found["device"]) == (training.step.name, name):
             begun = found.get("arithmetic", config.precision)  # older ones had that of the config
             if begun != training.config.precision:
-                training = Training(config, how.device, how.step, place, begun)
+                training = Training(config, how.device, how.step, begun)
             training.load(found)
             earlier = {"seconds": found["seconds"], "resumed": found["resumed"] + 1}
         outcome = training.outcome
@@ -92,7 +94,6 @@ def performing(
         while not training.over:
             training.advance()
             yield (training.epoch + 1) / config.epochs, training.loss
-            training.collect()
             last = stop() or how.late()
             if kept and not training.over and (kept.due or last):
                 spent = earlier["seconds"] + clock() - start
@@ -103,14 +104,11 @@ def performing(
             if last and not training.over:
                 return None
         extra |= {"step": training.step.name, "arithmetic": training.config.precision}
-    elif isinstance(config, StepTiming):
-        from rgkit.train.timing import time_steps
-
-        outcome = time_steps(config, how.device)
-        extra["arithmetic"] = arithmetic(config, where)
-        yield 1.0, None
     else:
-        raise NotImplementedError(f"no code runs the task {config.task!r}")
+        timed: Any = config
+        outcome = import_module(config.code).measure(config, how.device)
+        extra["arithmetic"] = arithmetic(timed, where)
+        yield 1.0, None
     if earlier["resumed"]:
         extra["resumed"] = earlier["resumed"]
     fingerprint = fingerprint_of(config)

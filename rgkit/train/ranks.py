@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import distributed
 
-from rgkit.runs.kinds import ImageFolder
+from rgkit.chapters.image_folder import ImageFolder
 from rgkit.runs.records import Record
 from rgkit.train.device import pick_device
 from rgkit.train.perform import How, Performance, perform

@@ -10,8 +10,8 @@ from rgkit.models.classification import build
 from rgkit.runs.grid import ARMS, Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Store
-from rgkit.tasks.metrics import weight_norm
 from rgkit.train.execute import run
+from rgkit.train.loop import weight_norm
 
 
 def simulated(law: str, lr: float, decay: float, steps: int, w: np.ndarray) -> np.ndarray:

@@ -146,7 +146,6 @@ def test_a_network_learns_a_hundred_classes(tmp_path, monkeypatch):
     run = Training(config, "cpu")
     assert run.step.net[-1].out_features == 100
     run.advance()
-    run.collect()
     assert run.over
     assert run.outcome.epochs["test_accuracy"][0] % 5 == pytest.approx(0)
 

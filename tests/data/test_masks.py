@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from rgkit.data import DataError, layouts
-from rgkit.data.iou import VOID
 from rgkit.data.layouts import CITY_IDS, FINGERPRINTS, LAYOUTS, fingerprint
 from rgkit.data.masks import fit, load
+from rgkit.tasks.segmentation import VOID
 
 
 def picture(seed, width=40, height=30):

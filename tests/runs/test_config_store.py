@@ -8,8 +8,9 @@ import multiprocessing
 import pytest
 
 from rgkit.book.describe import describe
+from rgkit.chapters.step_timing import StepTiming
 from rgkit.runs.grid import ARMS, Grid, cross
-from rgkit.runs.kinds import Classification, ConfigError, StepTiming, from_dict
+from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.profiles import classification, no_runs, step_timing
 from rgkit.runs.records import Record, Store, StoreError, fingerprint_of, source
 from rgkit.train.execute import collect, run

@@ -22,10 +22,10 @@ from rgkit.runs.kinds import Translation, from_dict
 from rgkit.runs.records import Store
 from rgkit.stats.compare import paired
 from rgkit.stats.verdicts import UNMEASURED
-from rgkit.tasks.kernel_distance import Features, kernel_distance
-from rgkit.tasks.metrics import evaluate
-from rgkit.tasks.pictures import evaluate_pairs
-from rgkit.tasks.task import TASKS
+from rgkit.tasks import classification as task
+from rgkit.tasks.classification import evaluate as classified
+from rgkit.tasks.pictures import Features, kernel_distance
+from rgkit.tasks.translation import evaluate
 from rgkit.train.execute import collect, run
 from rgkit.train.loop import Training, train
 
@@ -127,8 +127,8 @@ def test_the_committed_file_is_small_whole_and_says_where_it_comes_from():
 def test_the_committed_classifier_knows_the_test_images():
     net, facts = features.read(features.OWN)
     config = own_classifier.CONFIG.replace(images=100)
-    _, (images, labels), *_ = TASKS["classification"].splits(config, torch.device("cpu"))
-    _, accuracy = evaluate(net, images, labels, autocast=False)
+    _, (images, labels), *_ = task.TASK.splits(config, torch.device("cpu"))
+    _, accuracy = classified(net, images, labels, autocast=False)
     assert accuracy.item() > 60
     assert accuracy.item() == pytest.approx(facts["accuracy"], abs=0.1)  # machines round
 
@@ -283,13 +283,11 @@ def test_a_run_measures_it_after_its_last_epoch_and_one_seed_is_one_run():
 def test_a_checkpoint_from_before_the_measure_is_taken_up():
     training = Training(TINY, "cpu")
     training.advance()
-    training.collect()
     state = training.state()
     state["epochs"] = {n: list(v) for n, v in state["epochs"].items() if n != "test_kid"}
     rest = Training(TINY, "cpu")
     rest.load(state)
     rest.advance()
-    rest.collect()
     before, last = rest.outcome.epochs["test_kid"]
     assert math.isnan(before)
     assert math.isfinite(last)
@@ -298,6 +296,6 @@ def test_a_checkpoint_from_before_the_measure_is_taken_up():
 def test_a_copy_of_every_picture_is_at_zero(true):
     levels = (255 * true[:30]).round().to(torch.uint8)
     side = Augmenter(levels, (0.5,) * 3, (0.5,) * 3, 0, torch.float32, margin=True)
-    found = evaluate_pairs(torch.nn.Identity(), side, side, False, features=Features())
+    found = evaluate(torch.nn.Identity(), side, side, False, features=Features())
     assert found[-1].item() == pytest.approx(0, abs=1e-9)
-    assert evaluate_pairs(torch.nn.Identity(), side, side, False)[-1].isnan()
+    assert evaluate(torch.nn.Identity(), side, side, False)[-1].isnan()

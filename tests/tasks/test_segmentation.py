@@ -15,18 +15,17 @@ from torch.nn import functional as F
 from rgkit.chapters.mask_plots import overlays, tinted
 from rgkit.data import DataError, masks
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
-from rgkit.data.iou import VOID
 from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification, Segmentation, from_dict
 from rgkit.runs.records import Store, fingerprint_of
-from rgkit.tasks.pixels import AUXILIARY, evaluate_pixels, label_pixels
-from rgkit.tasks.samples import SHOWN, unpack
+from rgkit.runs.samples import SHOWN, unpack
+from rgkit.tasks.segmentation import AUXILIARY, VOID, evaluate, label_pixels
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 from rgkit.train.perform import How, perform
-from rgkit.train.step import make_optimizer, train_epoch
+from rgkit.train.step import PlainStep
 
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
@@ -119,12 +118,13 @@ def test_the_loss_weight_acts_on_both_losses():
     for u, lr in ((2.0, 0.01), (1.0, 0.02)):
         torch.manual_seed(0)
         net = build("pspnet('resnet18', 4)", 5).double()
-        config = TINY.replace(momentum=0.0, weight_decay=0.0)
+        config = TINY.replace(momentum=0.0, weight_decay=0.0, precision="float64")
         images, labels = batch()
-        train_epoch(
-            net, make_optimizer(config, net), iter([(images.double(), labels)]), np.array([lr]),
-            np.array([u]), losses_of=label_pixels,
-        )  # fmt: skip
+        look = Augmenter(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), (0.0,) * 3, (1.0,) * 3, 0)
+        step = PlainStep(config, net, look, None, label_pixels)
+        ready = images.double(), labels
+        step.batches = lambda plan, ready=ready: iter([ready])
+        step.epoch(None, np.array([lr]), np.array([u]))
         ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
 
@@ -137,7 +137,7 @@ def test_what_is_measured_is_a_loop_over_the_pictures():
         torch.from_numpy(found.test_images[:count]), found.mean, found.std, 0, margin=True
     )
     labels = torch.from_numpy(found.test_masks[:count])
-    values = [x.item() for x in evaluate_pixels(net, look, Masks(labels, 0), False, batch=7)]
+    values = [x.item() for x in evaluate(net, look, Masks(labels, 0), False, batch=7)]
     net.eval()
     with torch.no_grad():
         logits = net(look.plain(torch.arange(count)))
@@ -223,7 +223,6 @@ def test_frozen_norms_stay_what_they_are():
     norm = training.step.net.backbone["bn1"]
     before = norm.weight.clone(), norm.running_mean.clone()
     training.advance()
-    training.collect()
     assert torch.equal(norm.weight, before[0])
     assert not torch.equal(norm.running_mean, before[1])  # its statistics are not frozen
 
@@ -271,8 +270,7 @@ def test_a_record_keeps_what_the_network_labels_in_the_first_test_pictures(tmp_p
     while not training.over:
         assert training.outcome.samples == []
         training.advance()
-        training.collect()
-    images, _ = training.measured[0]
+    images, _ = training.measured["test"]
     index = torch.arange(SHOWN)
     with torch.inference_mode():
         wanted = training.step.net(images.plain(index)).argmax(1).numpy()

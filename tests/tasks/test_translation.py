@@ -22,10 +22,9 @@ from rgkit.runs.grid import Grid, arm_of, cross
 from rgkit.runs.kinds import Classification, Translation, from_dict
 from rgkit.runs.profiles import translation
 from rgkit.runs.records import Store, fingerprint_of
-from rgkit.tasks.adversarial import PairStep, two_weights
-from rgkit.tasks.pictures import edges, evaluate_pairs, psnr, ssim
-from rgkit.tasks.samples import KEPT, unpack
-from rgkit.tasks.task import TASKS
+from rgkit.runs.samples import KEPT, unpack
+from rgkit.tasks.pictures import edges, psnr, ssim
+from rgkit.tasks.translation import TASK, PairStep, evaluate, two_weights
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 from rgkit.train.perform import How, perform
@@ -55,7 +54,7 @@ def flat(net):
 def one_epoch(config, u=U):
     """A stepper after an epoch of three steps, and the plan that it followed."""
     torch.manual_seed(0)
-    (inputs, targets), *_ = TASKS["translation"].splits(config, torch.device("cpu"))
+    (inputs, targets), *_ = TASK.splits(config, torch.device("cpu"))
     step = PairStep(config, inputs, targets)
     plan = epoch_plan(24, 0, 0, config.augment, inputs.padding, "cpu")
     losses, right = step.epoch(plan, np.full(len(u), config.lr), u)
@@ -106,7 +105,7 @@ def test_inputs_and_targets_are_cut_and_mirrored_alike():
     plan = epoch_plan(12, 1, 0, "crop+flip", 2, "cpu")
     assert plan[3].any()
     assert len({*plan[1].tolist()}) > 2
-    batches = list(step._batches(plan))
+    batches = list(step.batches(plan))
     assert [len(a) for a, _ in batches] == [8, 4]
     assert all(torch.equal(a, b) for a, b in batches)
     assert batches[0][0].shape == (8, 3, 16, 16)
@@ -158,7 +157,7 @@ def test_what_is_right_is_a_part_of_the_patches():
     # A judge that calls everything real is right on half of what it sees.
     torch.nn.init.zeros_(step.judge.parts[-1].weight)
     torch.nn.init.ones_(step.judge.parts[-1].bias)
-    x, y = next(step._batches(epoch_plan(24, 0, 0, "none", 1, "cpu")))
+    x, y = next(step.batches(epoch_plan(24, 0, 0, "none", 1, "cpu")))
     assert step._tell_apart(x, y, step.net(x).detach(), 1.0).item() == 0.5
 
 
@@ -185,7 +184,7 @@ def test_a_blurred_picture_is_less_sharp_and_a_copy_is_just_as_sharp():
     measured = dict[str, list[float]]()
     nets = {"copy": torch.nn.Identity(), "blur": torch.nn.AvgPool2d(3, 1, 1)}
     for name, net in nets.items():
-        measured[name] = [x.item() for x in evaluate_pairs(net, side, side, False, batch=7)]
+        measured[name] = [x.item() for x in evaluate(net, side, side, False, batch=7)]
     assert measured["copy"][:4] == pytest.approx([0, 100, 100, 100])
     assert measured["blur"][3] < 60
     assert measured["blur"][2] < 90
@@ -195,9 +194,9 @@ def test_a_blurred_picture_is_less_sharp_and_a_copy_is_just_as_sharp():
 
 
 def test_what_is_measured_is_a_loop_over_the_pictures():
-    (_, test, _, _) = TASKS["translation"].splits(TINY, torch.device("cpu"))
+    (_, test, _, _) = TASK.splits(TINY, torch.device("cpu"))
     net = build("unet(3, 8)", "patchgan(1, 8)", seed=5)[0]
-    values = [x.item() for x in evaluate_pairs(net, *test, False)]
+    values = [x.item() for x in evaluate(net, *test, False)]
     found = pairs.load("scenes", 16, 1, "b_to_a")
     each = []
     net.eval()
@@ -355,7 +354,7 @@ def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
     assert step.lengths[1].item() == pytest.approx(1, abs=0.2)  # biases before a norm stay
     # Over an epoch it is the root mean square of all steps, a rate of its own for each.
     whole, *_ = one_epoch(config.replace(batch=8))
-    (inputs, targets), *_ = TASKS["translation"].splits(config, torch.device("cpu"))
+    (inputs, targets), *_ = TASK.splits(config, torch.device("cpu"))
     parts, squares = PairStep(config.replace(batch=8), inputs, targets), []
     torch.manual_seed(0)
     plan = epoch_plan(24, 0, 0, config.augment, inputs.padding, "cpu")
@@ -369,8 +368,7 @@ def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_pa
     training = Training(TINY, "cpu")
     while not training.over:
         training.advance()
-        training.collect()
-    inputs, _ = training.measured[0]
+    inputs, _ = training.measured["test"]
     with torch.inference_mode():
         made_now = training.step.net(inputs.plain(torch.arange(KEPT)))
     wanted = (127.5 * (made_now + 1)).permute(0, 2, 3, 1).numpy()
@@ -390,7 +388,6 @@ def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, m
     training, seen = Training(longer, "cpu"), []
     while not training.over:
         training.advance()
-        training.collect()
         seen.append(training._samples()[0])
     record = perform(longer, How("cpu"))
     store = Store(tmp_path)

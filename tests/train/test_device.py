@@ -13,8 +13,10 @@ import torch
 from rgkit import cli
 from rgkit.book import plan
 from rgkit.book.report import SOURCE_MIME, provenance
+from rgkit.chapters.step_timing import StepTiming
+from rgkit.chapters.step_timing.task import measure as time_steps
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification, StepTiming
+from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store
 from rgkit.train import device
 from rgkit.train.checkpoint import Checkpoint
@@ -23,7 +25,6 @@ from rgkit.train.execute import run
 from rgkit.train.loop import train
 from rgkit.train.perform import How, perform
 from rgkit.train.progress import FLOAT32, Estimator
-from rgkit.train.timing import time_steps
 
 CPU = torch.device("cpu")
 TINY = Classification(data="digits", images=64, model="resnet8(2)", epochs=4, batch=32)

@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from rgkit import data
+from rgkit.chapters.image_folder import ImageFolder
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.method.schedules import schedule
 from rgkit.models.airbench import SMALLEST, Airbench, Whitening
 from rgkit.models.classification import build
 from rgkit.models.cost import cost
 from rgkit.runs.grid import PROTOCOLS, arm_of
-from rgkit.runs.kinds import Classification, ConfigError, ImageFolder
-from rgkit.tasks import task
+from rgkit.runs.kinds import Classification, ConfigError
+from rgkit.tasks import classification
 from rgkit.train.loop import Training, train
 from rgkit.train.recipe import Lookahead, groups
 
@@ -33,10 +34,10 @@ def few_test_images():
     found = data.load("scenes")
     few = {"test_images": found.test_images[:100], "test_labels": found.test_labels[:100]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task.datasets, "load", lambda _: dataclasses.replace(found, **few))
-        task._classified.cache_clear()
+        patch.setattr(classification.datasets, "load", lambda _: dataclasses.replace(found, **few))
+        classification._load.cache_clear()
         yield
-    task._classified.cache_clear()
+    classification._load.cache_clear()
 
 
 # --- the networks -----------------------------------------------------------------------------
@@ -156,7 +157,6 @@ def test_the_first_bias_learns_for_an_epoch_and_then_no_more(step):
     for _ in range(3):
         seen.append(training.step.net[0].bias.detach().clone())
         training.advance()
-        training.collect()
     assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[1], seen[2])
 
@@ -258,7 +258,6 @@ def test_the_whole_step_is_the_one_by_hand(step):
     training = Training(config, "cpu", step)
     while not training.over:
         training.advance()
-        training.collect()
     wanted = by_hand(config).state_dict()
     for name, tensor in training.step.net.state_dict().items():
         torch.testing.assert_close(tensor, wanted[name], rtol=1e-9, atol=1e-11, msg=name)
@@ -269,12 +268,10 @@ def test_a_run_goes_on_where_it_was_stopped(step):
     whole, first = train(TINY, "cpu", step=step), Training(TINY, "cpu", step)
     for _ in range(2):
         first.advance()
-        first.collect()
     state = copy.deepcopy(first.state())  # runs of one network share a captured step
     second = Training(TINY, "cpu", step)
     second.load(state)
     second.advance()
-    second.collect()
     assert second.outcome.epochs == whole.epochs
 
 

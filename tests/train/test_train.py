@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from rgkit.method.streams import stream
 from rgkit.models.classification import build
 from rgkit.runs.grid import ARMS
 from rgkit.runs.kinds import Classification
+from rgkit.tasks.classification import classify
 from rgkit.train.loop import Training, train
-from rgkit.train.step import make_optimizer, train_epoch
+from rgkit.train.step import PlainStep
 
 LAWS = [
     "constant(1)",
@@ -61,6 +63,14 @@ def tiny_batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
+def by_step(config, net, batches):
+    """The plain step on batches that are there, in float64."""
+    images = SimpleNamespace(where="cpu")
+    step = PlainStep(config.replace(precision="float64"), net, images, None, classify)
+    step.batches = lambda plan: iter(batches)
+    return step
+
+
 def plain_loop(net, optimizer, batches, weights):
     """What a user would write: RG's code (section 4 of the paper)."""
     for (x, y), u in zip(batches, weights, strict=True):
@@ -89,9 +99,7 @@ def test_every_law_and_optimizer_matches_a_plain_loop(text, weight_decay, extra)
         config = Classification(lr=0.01, weight_decay=weight_decay, **extra)
         reference = torch.optim.SGD(twin.parameters(), 0.01, weight_decay=weight_decay, **extra)
     plain_loop(twin, reference, tiny_batches(), u.tolist())
-    losses, _ = train_epoch(
-        ours, make_optimizer(config, ours), iter(tiny_batches()), np.full(STEPS, 0.01), u
-    )
+    losses, _ = by_step(config, ours, tiny_batches()).epoch(None, np.full(STEPS, 0.01), u)
     assert len(losses) == STEPS
     moved = 0.0
     for a, b, start in zip(
@@ -106,9 +114,7 @@ def test_the_weight_scales_gradients_and_not_weight_decay():
     net, decay, lr = tiny_net(), 0.1, 0.5
     config = Classification(momentum=0.0, weight_decay=decay, lr=lr)
     before = [p.detach().clone() for p in net.parameters()]
-    train_epoch(
-        net, make_optimizer(config, net), iter(tiny_batches()[:1]), np.array([lr]), np.array([0.0])
-    )
+    by_step(config, net, tiny_batches()[:1]).epoch(None, np.array([lr]), np.array([0.0]))
     for p, start in zip(net.parameters(), before, strict=True):
         torch.testing.assert_close(p.detach(), start * (1 - lr * decay), rtol=0, atol=1e-12)
 
@@ -246,7 +252,6 @@ def test_held_out_images_are_measured_and_change_nothing_else():
     alone, watched = train(base, "cpu"), Training(base.replace(validation=60), "cpu")
     while not watched.over:
         watched.advance()
-        watched.collect()
     for name, values in alone.epochs.items():
         assert watched.outcome.epochs[name] == values
     found = datasets.load("digits")

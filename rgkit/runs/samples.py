@@ -7,10 +7,6 @@ import io
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-
-from rgkit.data.augment import Augmenter, Masks
 
 # The first of the test pictures. A set's order depends on the pixels' hashes alone, so they are as
 # good as drawn by lot, and nobody has chosen them.
@@ -55,40 +51,3 @@ def unpack(text: str) -> np.ndarray[Any, Any]:
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
-
-
-@torch.inference_mode()
-def label_maps(net: nn.Module, images: Augmenter, masks: Masks, autocast: bool) -> list[str]:
-    """Return the label of every pixel of the first `SHOWN` pictures of a split, each packed.
-
-    Parameters
-    ----------
-    net : module from images to logits; it is left in evaluation mode
-    images, masks : the split
-    """
-    net.eval()
-    index = torch.arange(min(SHOWN, len(masks)), device=masks.images.device)
-    x = images.plain(index)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-        labels = net(x).argmax(1)
-    return [pack(each) for each in labels.to("cpu", torch.uint8).numpy()]
-
-
-@torch.inference_mode()
-def made_pictures(
-    net: nn.Module, inputs: Augmenter, targets: Augmenter, autocast: bool
-) -> list[str]:
-    """Return what a generator makes of the first `KEPT` inputs of a split, each packed.
-
-    Parameters
-    ----------
-    net : module from pictures to pictures between -1 and 1; it is left in evaluation mode
-    inputs, targets : the split
-    """
-    net.eval()
-    index = torch.arange(min(KEPT, len(targets)), device=targets.images.device)
-    x = inputs.plain(index)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-        made = net(x)
-    level = (127.5 * (made.float() + 1)).round().clamp(0, 255).to("cpu", torch.uint8)
-    return [pack(each) for each in level.permute(0, 2, 3, 1).contiguous().numpy()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from rgkit.data.vision import import_torchvision
 from rgkit.models import residual
 from rgkit.models.calibrated import Calibrated
+from rgkit.models.cost import Cost, count
 from rgkit.models.names import GC, Model, StagedResNet, model
 
 import_torchvision()
@@ -100,7 +102,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
-        found: Tensor = self.body(images.contiguous())  # see `rgkit.tasks.task._box_step`
+        found: Tensor = self.body(images.contiguous())  # see `rgkit.chapters.detection.task`
         return found.unflatten(1, (self.branches, -1)).mean(1) if self.mean else found
 
 
@@ -114,7 +116,7 @@ class Detector(nn.Module):
     ----------
     spec : the backbone
     classes : how many there are, background not among them
-    size, head, proposals : see `rgkit.runs.detection.Detection`
+    size, head, proposals : see `rgkit.chapters.detection.Detection`
     """
 
     def __init__(self, spec: Model, classes: int, size: int, head: int, proposals: int) -> None:
@@ -200,7 +202,7 @@ def build(
 
     Parameters
     ----------
-    name, size, head, proposals : see `rgkit.runs.detection.Detection`
+    name, size, head, proposals : see `rgkit.chapters.detection.Detection`
     classes : how many there are, background not among them
     seed : the same seed gives the same weights; the global random state is left as it was
 
@@ -213,3 +215,15 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Detector(model(name), classes, size, head, proposals)
+
+
+@cache
+def cost_of_backbone(name: str, size: int) -> Cost:
+    """Count the backbone of a detector by name, on one picture of size x size.
+
+    >>> one, four = "staged_resnet((4, 8), (1, 1))", "gc(4, base='staged_resnet((4, 8), (1, 1))')"
+    >>> cost_of_backbone(four, 32).macs / cost_of_backbone(one, 32).macs
+    4.0
+    """
+    with torch.device("meta"):
+        return count(Backbone(model(name)), size)

@@ -12,13 +12,14 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from rgkit.chapters.image_folder import ImageFolder
+from rgkit.chapters.image_folder.folders import Folder
 from rgkit.data.augment import Plan
-from rgkit.data.folders import Folder
 from rgkit.models.classification import build
-from rgkit.models.layout import channels_last
-from rgkit.runs.imagefolder import ImageFolder
+from rgkit.tasks.classification import classify
 from rgkit.train.device import DTYPES, cores
-from rgkit.train.step import Kept, make_optimizer, train_epoch
+from rgkit.train.loop import Splits, Task
+from rgkit.train.step import PlainStep, descend, forward
 
 TOP = 5
 
@@ -41,6 +42,13 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def _splits(config: ImageFolder, where: torch.device) -> Splits:
+    """Return the splits of a run: images that stay on the disk, and their paths and labels."""
+    train = Folder(config.data, "train", config.size, config.images, config.seed, where)
+    test = Folder(config.data, "val", config.size)
+    return (train, train.rows), (test, test.rows), (test, []), len(train.classes)
+
+
 def _batches(
     images: Folder, parts: Sequence[list[tuple[int, int]]], where: torch.device, dtype: torch.dtype
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -56,36 +64,40 @@ def _batches(
         yield moved, y.to(where, non_blocking=True)
 
 
-class FolderStep(Kept):
+class FolderStep(PlainStep):
     """The plain step, on this process's share of every batch.
 
     Gradients are averaged over the processes, so with equal shares the step is that of one process
     with the whole batch, but for the batch norms, which see a share.
     """
 
-    name = "plain"
-
     def __init__(self, config: ImageFolder, classes: int, images: Folder) -> None:
-        where = images.where
         net = build(config.model, classes, seed=config.seed)
-        self.net = channels_last(net, where, DTYPES[config.precision])
-        self.optimizer = make_optimizer(config, self.net)
-        self.parts = {"net": self.net, "optimizer": self.optimizer}
-        self.config, self.images, self.where, self.epochs = config, images, where, 0
+        super().__init__(config, net, images, images.rows)
+        self.epochs = 0  # that are over
         shared = place_of()[1] > 1
         self.spread: nn.Module = DistributedDataParallel(self.net) if shared else self.net
 
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Train one epoch; return losses and correct [steps] of the whole batches."""
+    def batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of this process's share of an epoch's batches."""
         rank, processes = place_of()
         epoch = -1 if self.config.augment == "none" else self.epochs
         whole = [part.tolist() for part in plan[0].split(self.config.batch)]
         parts = [[(number, epoch) for number in batch[rank::processes]] for batch in whole]
-        autocast, dtype = self.config.precision == "bfloat16", DTYPES[self.config.precision]
-        batches = _batches(self.images, parts, self.where, dtype)
-        losses, correct = train_epoch(self.spread, self.optimizer, batches, lr, u, autocast)
+        dtype = DTYPES[self.config.precision]
+        return _batches(self.images, parts, self.images.where, dtype)
+
+    def take(self, images: Tensor, labels: Tensor, u: float) -> tuple[Tensor, Tensor]:
+        """Take one step on a share."""
+        loss, right = classify(self.spread, images, labels, self.autocast)
+        descend(self.optimizer, loss, u)
+        return loss.detach(), right
+
+    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Train one epoch; return losses and correct [steps] of the whole batches."""
+        losses, correct = super().epoch(plan, lr, u)
         self.epochs += 1
-        return total(losses) / processes, total(correct)
+        return total(losses) / place_of()[1], total(correct)
 
     def state(self) -> dict[str, Any]:
         """Return weights, optimizer, and how many epochs were trained."""
@@ -99,14 +111,14 @@ class FolderStep(Kept):
 
 @torch.inference_mode()
 def evaluate_folder(
-    net: nn.Module, images: Folder, autocast: bool, batch: int = 100
+    net: nn.Module, images: Folder, rows: Any, autocast: bool, batch: int = 100
 ) -> tuple[Tensor, ...]:
     """Return the mean loss, and in percent how often the right class is first, and in the first 5.
 
     Parameters
     ----------
     net : module from images to logits; it is left in evaluation mode
-    images : the split; each process measures its share of it
+    images, rows : the split; each process measures its share of it
     """
     net.eval()
     rank, processes = place_of()
@@ -115,10 +127,17 @@ def evaluate_folder(
     parts = [mine[start : start + batch] for start in range(0, len(mine), batch)]
     sums = torch.zeros(3, dtype=torch.float64, device=one.device)
     for x, y in _batches(images, parts, one.device, one.dtype):
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-            logits = net(x)
+        logits = forward(net, x, autocast)
         loss = cross_entropy(logits.to(x.dtype), y, reduction="sum")
         hits = logits.topk(min(TOP, logits.shape[1])).indices == y[:, None]
         sums += torch.stack([loss, hits[:, 0].sum(), hits.sum()]).double()
     loss, first, five = total(sums) / len(images)
     return loss, 100 * first, 100 * five
+
+
+TASK = Task(
+    ("loss", "accuracy", "top5"),
+    _splits,
+    lambda kind, config, classes, images, rows: FolderStep(config, classes, images),
+    evaluate_folder,
+)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from rgkit.chapters.step_timing import StepTiming
 from rgkit.method.streams import stream
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
-from rgkit.runs.kinds import StepTiming
+from rgkit.tasks.classification import classify
 from rgkit.train.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.train.loop import Outcome
+from rgkit.train.step import backward
 
 # Every pair holds a second plain block: plain against plain shows what the clock alone makes up.
 BLOCKS = ("plain", "rg", "plain_again")
@@ -34,22 +34,16 @@ def _block(
         torch.cuda.synchronize()
     start = time.perf_counter()
     for step in range(steps):
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-            logits = net(images)
-        loss = cross_entropy(logits.to(images.dtype), labels)
+        loss, _ = classify(net, images, labels, autocast)
         optimizer.zero_grad(set_to_none=True)
-        if weights is not None:
-            loss = weights[step] * loss
-        loss.backward()
+        backward(loss, weights[step] if weights else None)
         optimizer.step()
     if images.is_cuda:
         torch.cuda.synchronize()
     return 1000 * (time.perf_counter() - start) / steps
 
 
-def time_steps(
-    config: StepTiming, device: str = "auto", progress: Callable[[float], None] = lambda part: None
-) -> Outcome:
+def measure(config: StepTiming, device: str = "auto") -> Outcome:
     """Time interleaved blocks of plain and RG steps on one network and one batch.
 
     Returns
@@ -59,7 +53,7 @@ def time_steps(
     Examples
     --------
     >>> tiny = StepTiming(model="resnet8(2)", size=8, batch=4, pairs=2, steps=1)
-    >>> sorted(time_steps(tiny, "cpu").epochs)
+    >>> sorted(measure(tiny, "cpu").epochs)
     ['plain', 'plain_again', 'rg']
     """
     where, dtype = pick_device(device), DTYPES[config.precision]
@@ -81,5 +75,4 @@ def time_steps(
                 ms = _block(net, optimizer, images, labels, weights, config.steps, autocast)
                 if pair >= 0:
                     outcome.epochs[name].append(ms)
-            progress((pair + 1) / config.pairs)
     return outcome

@@ -12,17 +12,23 @@ import torch
 from PIL import Image
 
 from rgkit.chapters.box_plots import detections
-from rgkit.data import DataError, boxes
-from rgkit.data.augment import Augmenter, Boxes, epoch_plan
+from rgkit.chapters.detection import Detection, boxes, task
+from rgkit.chapters.detection.network import BINS, RegionAlign, build
+from rgkit.chapters.detection.task import (
+    KEPT,
+    Boxes,
+    evaluate_boxes,
+    first_detections,
+    targets_of,
+)
+from rgkit.data import DataError
+from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.scenes import scenes
 from rgkit.models.calibrated import gc_layers
-from rgkit.models.detection import BINS, RegionAlign, build
 from rgkit.runs.grid import Grid, arm_of, cross
-from rgkit.runs.kinds import Classification, Detection, from_dict
+from rgkit.runs.kinds import Classification, from_dict
 from rgkit.runs.records import Store
-from rgkit.tasks import task
-from rgkit.tasks.detections import KEPT, evaluate_boxes, first_detections, targets_of
-from rgkit.tasks.samples import SHOWN
+from rgkit.runs.samples import SHOWN
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 from rgkit.train.perform import How, perform
@@ -37,7 +43,7 @@ NET = {"size": 32, "head": 8, "proposals": 8}
 @pytest.fixture(autouse=True, scope="module")
 def few():
     """A few of the scenes, so that an epoch of these tests takes no time."""
-    caches = boxes._scenes, task._boxed
+    caches = boxes._scenes, task._load
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boxes, "SIZES", boxes.SIZES | {"scenes": (60, 10)})
         for cache in caches:
@@ -217,7 +223,6 @@ def test_on_64_pixels_with_8_channels_it_trains():
     config = TINY.replace(size=64, images=4, epochs=1, model="staged_resnet((8, 16), (1, 1))")
     training = Training(config, "cpu")
     training.advance()
-    training.collect()
     conv = training.step.net.backbone.body[0].weight
     assert conv.is_contiguous()
     assert not conv.is_contiguous(memory_format=torch.channels_last)
@@ -250,7 +255,7 @@ def test_a_record_keeps_detections_and_a_page_draws_them(tmp_path):
 
 def test_samples_are_the_detections_in_parts_of_the_picture():
     training = Training(TINY, "cpu")
-    images, objects = training.measured[0]
+    images, objects = training.measured["test"]
     net = training.step.net
     found = [
         {

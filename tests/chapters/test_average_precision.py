@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rgkit.tasks.average_precision import (
+from rgkit.chapters.detection.average_precision import (
     area,
     average_precisions,
     eleven_points,

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from rgkit.data.iou import VOID, confusion, iou, mean_iou, mean_of_images
 from rgkit.data.vision import import_torchvision
+from rgkit.tasks.segmentation import VOID, confusion, iou, mean_iou, mean_of_images
 
 import_torchvision()  # torchmetrics imports it
 from torchmetrics.functional.classification import multiclass_jaccard_index  # noqa: E402

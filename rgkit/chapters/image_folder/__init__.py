@@ -6,10 +6,14 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from rgkit import data
 from rgkit.data import FINGERPRINTS, root
 from rgkit.runs.config import Trained, require
+from rgkit.runs.grid import Grid
+from rgkit.runs.profiles import trained
+from rgkit.runs.sizes import Sizes
 
 # Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
 SIZES = {
@@ -52,8 +56,9 @@ class ImageFolder(Trained):
     """One training run of a classifier on folders of images; for its settings see `Trained`.
 
     The defaults are the paper's (CSGD section 4.3): ImageNet, ResNet-18, 120 epochs, the learning
-    rate 0.1 divided by ten every 15 of them. For `data` see `rgkit.data.folders`. No images can be
-    held out. `augment` is "crop+flip", where a crop is random in place, size and shape, or "none".
+    rate 0.1 divided by ten every 15 of them. For `data` see `rgkit.chapters.image_folder.folders`.
+    No images can be held out. `augment` is "crop+flip", where a crop is random in place, size and
+    shape, or "none".
 
     Parameters
     ----------
@@ -70,6 +75,7 @@ class ImageFolder(Trained):
     """
 
     task: ClassVar[str] = "image-folder"
+    code: ClassVar[str] = "rgkit.chapters.image_folder.task"
     home: ClassVar[str] = __name__
     data: str = "imagenet"
     model: str = "large_resnet"
@@ -100,3 +106,37 @@ class ImageFolder(Trained):
         last = self.trained_on % self.batch or self.batch
         enough = f"one whose last batch, here of {last}, has two images for each process"
         require(last >= 2 * self.processes, "batch", self.batch, enough)
+
+
+KIND = ImageFolder
+
+# ImageNet may not be passed on and takes days: a laptop sees the recipe at work on a stand-in, a
+# part of CIFAR-10 that is written to the disk as ImageNet is.
+FOLDERS = Sizes(
+    ImageFolder(),
+    {
+        "smoke": {
+            "data": "scenes", "images": 48, "size": 16, "model": "resnet8(4)", "epochs": 2,
+            "batch": 16,
+        },
+        "quick": {
+            "data": "cifar10-5000", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
+        },
+        "short": {"epochs": 24},
+        "paper": {},
+    },
+    {"data": "scenes"},
+    {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
+    lambda: data.available("cifar10"),
+    "embedded scenes, because CIFAR-10 is not at hand (rgkit data get cifar10)",
+)  # fmt: skip
+
+
+def grid(profile: str, **options: Any) -> Grid:
+    """Return the grid of a notebook that trains on folders of images; for options see `trained`.
+
+    >>> found = grid("smoke", arm=["plain"], processes=[1, 2])
+    >>> len(found), found[0].config.data, found[2].config.processes
+    (4, 'scenes', 2)
+    """
+    return trained(FOLDERS, profile, **options)

@@ -2,19 +2,83 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rgkit.data.augment import Augmenter, Boxes
-from rgkit.models.detection import Detector, Target
-from rgkit.tasks.average_precision import average_precisions, nearest_true
-from rgkit.tasks.samples import SHOWN
+from rgkit.chapters.detection import Detection, boxes
+from rgkit.chapters.detection.average_precision import average_precisions, nearest_true
+from rgkit.chapters.detection.network import Detector, Target, build
+from rgkit.data.augment import Augmenter
+from rgkit.runs.samples import SHOWN
+from rgkit.tasks.splits import split
+from rgkit.train.device import DTYPES
+from rgkit.train.loop import Split, Splits, Task
+from rgkit.train.step import PlainStep, forward, predictions
 
 KEPT = 0.1  # the score from which on a record keeps a detection of a test picture
+
+
+class Boxes:
+    """The objects of pictures, handed out mirrored where their pictures are.
+
+    Parameters
+    ----------
+    objects : float tensor [N, most, 6]: x1, y1, x2, y2 in pixels, class, and 1 if difficult; the
+        class is -1 where there is no object
+    width : of the pictures
+    """
+
+    def __init__(self, objects: torch.Tensor, width: int) -> None:
+        self.objects, self.width = objects, width
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def batch(self, *plan: torch.Tensor) -> torch.Tensor:
+        """Return the objects [batch, most, 6] of a part of an `epoch_plan`, which cuts nothing."""
+        index, _, _, mirror = plan
+        found = self.objects[index]
+        turned = found.clone()
+        turned[..., 0], turned[..., 2] = self.width - found[..., 2], self.width - found[..., 0]
+        return torch.where(mirror[:, None, None] & (found[..., 4:5] >= 0), turned, found)
+
+
+@functools.lru_cache(maxsize=2)  # on the device, for the next run on them
+def _load(
+    name: str, size: int, count: int, held: int, precision: str, where: torch.device
+) -> Splits:
+    found, dtype = boxes.load(name, size), DTYPES[precision]
+
+    def made(images: Tensor, objects: Tensor) -> Split:
+        return Augmenter(images, found.mean, found.std, 0, dtype), Boxes(objects.to(dtype), size)
+
+    train = found.train_images, found.train_objects
+    test = found.test_images, found.test_objects
+    return *split(name, count, held, where, train, test, made), len(found.classes)
+
+
+def _splits(c: Detection, where: torch.device) -> Splits:
+    return _load(c.data, c.size, c.images, c.validation, c.precision, where)
+
+
+class BoxStep(PlainStep):
+    """The plain step, its memory as its records were made.
+
+    With the channels last each number rounds differently, and so other regions are drawn; it would
+    be no faster.
+    """
+
+    last = False
+
+
+def _step(kind: str, c: Detection, classes: int, images: Augmenter, objects: Boxes) -> BoxStep:
+    own = {"size": c.size, "head": c.head, "proposals": c.proposals}
+    net = build(c.model, classes, seed=c.seed, **own)
+    return BoxStep(c, net, images, objects, find_objects)
 
 
 def targets_of(objects: Tensor) -> list[Target]:
@@ -27,21 +91,14 @@ def targets_of(objects: Tensor) -> list[Target]:
     return [{"boxes": rows[:, :4], "labels": rows[:, 4].long() + 1} for rows in taught]
 
 
-def _losses(net: nn.Module, images: Tensor, objects: Tensor, autocast: bool) -> Any:
-    assert isinstance(net, Detector)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-        features = net.see(images)
-    # The heads decide by coordinates, for which eight bits are too few.
-    features = features.to(images.dtype)
-    return features, *net.losses(images, features, targets_of(objects))
-
-
 def find_objects(
     net: nn.Module, images: Tensor, objects: Tensor, autocast: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of the four losses of a batch, and how many pictures are proposed right."""
-    _, loss, right = _losses(net, images, objects, autocast)
-    return loss, right
+    assert isinstance(net, Detector)
+    # The heads decide by coordinates, for which eight bits are too few.
+    features = forward(net.see, images, autocast).to(images.dtype)
+    return net.losses(images, features, targets_of(objects))
 
 
 @torch.no_grad()
@@ -60,14 +117,13 @@ def evaluate_boxes(
     float64 tensors of shape []: the loss is a mean over pictures, whose regions are sampled at
     random as in training; the others are in percent, means over the classes that have objects
     """
-    net.eval()
     total = torch.zeros((), dtype=torch.float64, device=objects.objects.device)
     rows = []
     assert isinstance(net, Detector)
     true, before = objects.objects.cpu().numpy(), 0
-    for index in torch.arange(len(objects), device=total.device).split(batch):
-        x = images.plain(index)
-        features, loss, _ = _losses(net, x, objects.objects[index], autocast)
+    for index, x, seen in predictions(net, images, autocast, batch, net.see):
+        features = seen.to(x.dtype)
+        loss, _ = net.losses(x, features, targets_of(objects.objects[index]))
         total += loss.double() * len(index)
         for place, found in zip(index.tolist(), net.detect(x, features), strict=True):
             real = true[place][true[place][:, 4] >= 0]
@@ -93,11 +149,8 @@ def first_detections(
     Each is a list of [x1, y1, x2, y2, class, score] with the class from 0, in parts of the picture,
     the best first and none below `KEPT`.
     """
-    net.eval()
-    x = images.plain(torch.arange(min(SHOWN, len(objects)), device=objects.objects.device))
     assert isinstance(net, Detector)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-        features = net.see(x)
+    _, x, features = next(predictions(net, images, autocast, SHOWN, net.see))
     texts = []
     for found in net.detect(x, features.to(x.dtype)):
         parts = zip(*(found[n].tolist() for n in ("boxes", "labels", "scores")), strict=True)
@@ -108,3 +161,8 @@ def first_detections(
         ]
         texts.append(json.dumps(kept))
     return texts
+
+
+TASK = Task(
+    ("loss", "map_11", "map_area"), _splits, _step, evaluate_boxes, samples=first_detections
+)

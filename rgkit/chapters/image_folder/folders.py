@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rgkit.chapters.image_folder import KINDS, SIZES, STAND_INS
 from rgkit.data import FINGERPRINTS, DataError, load, root
 from rgkit.data.layouts import IMAGENET
 from rgkit.data.vision import import_torchvision
-from rgkit.runs.imagefolder import KINDS, SIZES, STAND_INS
 
 import_torchvision()
 from torchvision.datasets.folder import find_classes, make_dataset, pil_loader  # noqa: E402

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from rgkit.data import FINGERPRINTS, DataError, Dataset, folders
-from rgkit.data.folders import Folder
+from rgkit.chapters.image_folder import ImageFolder, folders
+from rgkit.chapters.image_folder.folders import Folder
+from rgkit.chapters.image_folder.task import evaluate_folder
+from rgkit.data import FINGERPRINTS, DataError, Dataset
 from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, ConfigError, ImageFolder, from_dict
+from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
-from rgkit.tasks.shares import evaluate_folder
 from rgkit.train.loop import train
 from rgkit.train.perform import How, perform
 
@@ -54,7 +55,7 @@ def test_a_part_of_cifar10_is_written_as_its_images_are_and_as_imagenet_is(tmp_p
     labels = np.arange(9, dtype=np.int64) % 3
     half = (0.5, 0.5, 0.5)
     whole = Dataset("cifar10", images, labels, images[::-1], labels[::-1], half, half, 4, 3)
-    monkeypatch.setattr("rgkit.data.folders.load", {"cifar10": whole}.__getitem__)
+    monkeypatch.setattr("rgkit.chapters.image_folder.folders.load", {"cifar10": whole}.__getitem__)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     uncached = folders._made.__wrapped__  # what is drawn here must not be found by other tests
     monkeypatch.setattr(folders, "_made", uncached)
@@ -94,7 +95,7 @@ def test_a_folder_that_is_not_what_its_name_says_is_named(tmp_path, monkeypatch)
 def test_what_is_measured_is_a_loop_over_the_images():
     net = build("resnet8(2)", seed=1).double()
     test = Folder("scenes", "val", 16)
-    loss, first, five = evaluate_folder(net, test, autocast=False)
+    loss, first, five = evaluate_folder(net, test, test.rows, autocast=False)
     losses, ranks = [], []
     with torch.inference_mode():
         for number in range(len(test)):

@@ -1,0 +1,247 @@
+"""pix2pix: two networks, two losses, and which of them u multiplies."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+from rgkit.data import pairs as datasets
+from rgkit.data.augment import Augmenter, Plan
+from rgkit.method import laws
+from rgkit.models.translation import build
+from rgkit.runs.kinds import Translation
+from rgkit.runs.samples import KEPT, pack
+from rgkit.tasks.pictures import Features, edges, kernel_distance, psnr, ssim
+from rgkit.tasks.splits import split
+from rgkit.train.device import DTYPES
+from rgkit.train.loop import Split, Splits, Task
+from rgkit.train.step import PlainStep, descend, forward, make_optimizer, predictions
+
+MEASURED = ("l1", "psnr", "ssim", "sharpness", "kid")
+LENGTHS = ("generator_step", "discriminator_step")  # see `length`
+SECOND = 2**32  # added to the seed of a run for the second draw: no run has it as its own
+
+
+@functools.lru_cache(maxsize=2)  # on the device, for the next run on them
+def _load(
+    name: str, size: int, margin: int, direction: str, count: int, held: int, precision: str,
+    where: torch.device,
+) -> Splits:  # fmt: skip
+    """Inputs and targets between -1 and 1."""
+    found = datasets.load(name, size, margin, direction)
+
+    def made(inputs: Tensor, targets: Tensor) -> Split:
+        spare = (inputs.shape[-1] - size) // 2  # pictures to test on have no margin
+        look = (0.5,) * 3, (0.5,) * 3, spare, DTYPES[precision], True
+        return Augmenter(inputs, *look), Augmenter(targets, *look)
+
+    train = found.train_inputs, found.train_targets
+    test = found.test_inputs, found.test_targets
+    return *split(name, count, held, where, train, test, made), 0
+
+
+def _splits(c: Translation, where: torch.device) -> Splits:
+    margin = datasets.margin_of(c.size) if "crop" in c.augment else 0
+    return _load(c.data, c.size, margin, c.direction, c.images, c.validation, c.precision, where)
+
+
+def judgement(judged: Tensor, real: bool, kind: str) -> Tensor:
+    """Return the mean loss of judgements that should have said `real`.
+
+    Parameters
+    ----------
+    judged : of any shape; 1 says real and 0 made (least squares), or logits (cross-entropy)
+    kind : "least squares" or "cross-entropy"
+
+    >>> judgement(torch.tensor([1.0, 0.0]), True, "least squares").item()
+    0.5
+    """
+    wanted = torch.full_like(judged, float(real))
+    loss = mse_loss if kind == "least squares" else binary_cross_entropy_with_logits
+    return loss(judged, wanted)
+
+
+def two_weights(config: Translation, per_epoch: int, u: np.ndarray, first: int) -> np.ndarray:
+    """Return the loss weights of the generator and of the discriminator, [2, steps].
+
+    Parameters
+    ----------
+    per_epoch : steps in an epoch of the run
+    u : [steps], of the steps from `first` on, as the run's law drew them
+    """
+    if config.acts_on != "both, two draws":
+        ones = np.ones_like(u)
+        mine = ones if config.acts_on == "discriminator" else u
+        return np.stack([mine, ones if config.acts_on == "generator" else u])
+    law, at = laws.law(config.weight), np.arange(first + len(u))  # from the start of the run
+    own = law.draw(
+        at,
+        at // per_epoch,
+        epochs=config.epochs,
+        seed=config.seed + SECOND,
+        per_epoch=per_epoch,
+    )
+    return np.stack([u, own[first:]])
+
+
+def length(params: list[Tensor], before: list[Tensor], lr: float) -> Tensor:
+    """Return the root mean square step of all parameters, in units of the learning rate.
+
+    Under Adam it is 1 for a gradient that does not change.
+
+    >>> length([torch.ones(2)], [torch.tensor([0.9, 1.1])], 0.1).round(decimals=4).item()
+    1.0
+    """
+    moved = torch._foreach_norm(torch._foreach_sub(params, before))
+    count = sum(p.numel() for p in params)
+    return torch.stack(list(moved)).double().square().sum().div(count).sqrt() / (lr or 1.0)
+
+
+class PairStep(PlainStep):
+    """pix2pix as a user would write it, the generator's step first, as RG's code has it.
+
+    Both steps see the same pictures, which the generator made before its own step.
+    """
+
+    last = False  # as its records were made
+
+    def __init__(self, config: Translation, inputs: Augmenter, targets: Augmenter) -> None:
+        net, judge = build(config.model, config.judge, seed=config.seed)
+        super().__init__(config, net, inputs, targets)
+        self.judge: nn.Module = judge.to(inputs.where, DTYPES[config.precision])
+        self.second = make_optimizer(config, self.judge)
+        self.optimizers.append(self.second)
+        self.parts |= {"judge": self.judge, "second": self.second}
+        self.kind, self.lambda_l1 = config.adversarial, config.lambda_l1
+        self.draw = functools.partial(two_weights, config, -(-len(targets) // config.batch))
+        self.taken = 0  # steps since the start of the run
+        self.moved = list[Tensor]()
+        self.lengths: tuple[Tensor, ...] = ()  # of each network's steps, over the last epoch
+        self.params = [[p.detach() for p in n.parameters()] for n in (self.net, self.judge)]
+
+    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Train one epoch, a batch at a time.
+
+        Returns
+        -------
+        the generator's losses [steps], unweighted, and for how many pictures of each batch the
+        discriminator was right, each by its part of right patches
+        """
+        self.judge.train()
+        self.moved = []
+        found = super().epoch(plan, lr, self.draw(u, self.taken).T)
+        self.lengths = tuple(torch.stack(self.moved).view(-1, 2).square().mean(0).sqrt())
+        self.taken += len(u)
+        return found
+
+    def take(self, images: Tensor, labels: Tensor, u: Any) -> tuple[Tensor, Tensor]:
+        """Take both steps on a batch; u has a weight for each, see `two_weights`."""
+        before = [[p.clone() for p in params] for params in self.params]
+        loss, made = self._generate(images, labels, u[0])
+        right = len(images) * self._tell_apart(images, labels, made, u[1])
+        lr = self.optimizer.param_groups[0]["lr"]
+        for params, old in zip(self.params, before, strict=True):
+            self.moved.append(length(params, old, lr))
+        return loss, right
+
+    def _generate(self, x: Tensor, y: Tensor, u: float) -> tuple[Tensor, Tensor]:
+        """Take the generator's step; return its loss and what it had made."""
+        self.judge.requires_grad_(False)  # what it learns from is the other step
+        made = forward(self.net, x, self.autocast)
+        judged = forward(functools.partial(self.judge, made), x, self.autocast)
+        made = made.to(x.dtype)
+        loss = judgement(judged.to(x.dtype), True, self.kind)
+        loss = loss + self.lambda_l1 * (made - y).abs().mean()
+        descend(self.optimizer, loss, u)
+        self.judge.requires_grad_(True)
+        return loss.detach(), made.detach()
+
+    def _tell_apart(self, x: Tensor, y: Tensor, made: Tensor, u: float) -> Tensor:
+        """Take the discriminator's step; return the part of patches that it told right."""
+        real, fake = (
+            forward(functools.partial(self.judge, shown), x, self.autocast).to(x.dtype)
+            for shown in (y, made)
+        )
+        loss = (judgement(real, True, self.kind) + judgement(fake, False, self.kind)) / 2
+        descend(self.second, loss, u)
+        border = 0.5 if self.kind == "least squares" else 0.0
+        told = [(real.detach() > border).double(), (fake.detach() < border).double()]
+        return torch.stack(told).mean()
+
+    def state(self) -> dict[str, Any]:
+        """Return both networks, both optimizers and how many steps they have taken."""
+        return super().state() | {"taken": self.taken}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        super().load(state)
+        self.taken = state["taken"]
+
+
+@torch.inference_mode()
+def evaluate(
+    net: nn.Module,
+    inputs: Augmenter,
+    targets: Augmenter,
+    autocast: bool,
+    batch: int = 16,
+    features: Features | None = None,
+) -> tuple[Tensor, ...]:
+    """Return what `MEASURED` names of a split, on the device.
+
+    Parameters
+    ----------
+    net : module from pictures to pictures between -1 and 1; it is left in evaluation mode, in which
+        nothing is dropped, so that the numbers have no chance in them
+    inputs, targets : the split
+    features : by which the pictures are compared as a set; None saves their cost, at `quick` some
+        5 % of an epoch, and the distance is NaN
+
+    Returns
+    -------
+    float64 tensors of shape []: the mean absolute difference in percent of the range, PSNR in dB
+    and SSIM in percent as means over pictures, the mean gradient in percent of the targets', and
+    the kernel distance of the features times 1,000, as is usual
+    """
+    seen = list[Tensor]()
+    sums = torch.zeros(5, dtype=torch.float64, device=targets.where)
+    for index, x, found in predictions(net, inputs, autocast, batch):
+        made, true = (found.to(x.dtype) + 1) / 2, (targets.plain(index) + 1) / 2
+        off = (made - true).abs().double().mean((1, 2, 3))
+        every = off, psnr(made, true), ssim(made, true), edges(made), edges(true)
+        sums += torch.stack(every).sum(1)
+        seen += [features(made)] if features else []
+    l1, noise, alike, mine, theirs = (sums / len(targets)).unbind()
+    far = torch.full_like(l1, torch.nan)
+    if features:
+        far = kernel_distance(torch.cat(seen), features.of(targets))
+    return 100 * l1, noise, 100 * alike, 100 * mine / theirs, 1000 * far
+
+
+@torch.inference_mode()
+def made_pictures(
+    net: nn.Module, inputs: Augmenter, targets: Augmenter, autocast: bool
+) -> list[str]:
+    """Return what a generator makes of the first inputs of a split, see `rgkit.runs.samples`.
+
+    Parameters
+    ----------
+    net : module from pictures to pictures between -1 and 1; it is left in evaluation mode
+    inputs, targets : the split
+    """
+    _, _, made = next(predictions(net, inputs, autocast, KEPT))
+    level = (127.5 * (made.float() + 1)).round().clamp(0, 255).to("cpu", torch.uint8)
+    return [pack(each) for each in level.permute(0, 2, 3, 1).contiguous().numpy()]
+
+
+TASK = Task(
+    MEASURED, _splits, lambda kind, config, classes, *split: PairStep(config, *split), evaluate,
+    own=LENGTHS, steps=operator.attrgetter("lengths"), samples=made_pictures, along=True,
+    options=lambda config, where: {"features": Features(config.features, where)},
+)  # fmt: skip
