@@ -9,11 +9,8 @@ from typing import Any
 
 _HOMES = {
     "book.describe": "banner",
-    "chapters.change": "bend bends gains",
     "stats.compare": "against crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
-    "chapters.depth": "gradient_norms",
-    "chapters.effective": "effective_rates expected foretold",
     "train.execute": "Results collect run",
     "runs.grid": "ARMS PROTOCOLS Grid",
     "runs.library": "recorded",

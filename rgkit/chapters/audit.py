@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +10,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from rgkit.book.report import ledger
-from rgkit.figures.style import COLORS, MARKERS, canvas
+from rgkit.figures.style import COLORS, canvas, looks
 from rgkit.method.spec import nearest
+from rgkit.runs.grid import FIRST_SEEDS
+from rgkit.stats.differences import difference
 
 
 def printed(claim: str) -> pd.DataFrame:
@@ -59,22 +60,22 @@ def chance(gap: float, spread: float) -> float:
     return float(2 * stats.norm.sf(abs(gap) / (math.sqrt(2) * spread)))
 
 
-def spread_for(gap: float, often: float = 0.05) -> float:
-    """Return the spread between seeds at which two runs of one method differ by `gap` so often.
+def spread_for(gap: float) -> float:
+    """Return the spread between seeds at which two runs of one method differ so in 5 % of cases.
 
     >>> round(chance(3.34, spread_for(3.34)), 3)
     0.05
     """
-    return abs(gap) / (math.sqrt(2) * float(stats.norm.isf(often / 2)))
+    return abs(gap) / (math.sqrt(2) * float(stats.norm.isf(0.025)))
 
 
-def seed_spread(runs: pd.DataFrame, fewest: int = 3) -> pd.DataFrame:
+def seed_spread(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how far the seeds of one and the same method lie apart, a row a method and setting.
 
     Parameters
     ----------
-    runs : DataFrame with columns setting, arm, rate, seed, status, final: see `rgkit.recorded`
-    fewest : seeds that a setting must have; runs that diverged are left out
+    runs : DataFrame with columns setting, arm, rate, seed, status, final: see `rgkit.recorded`;
+        settings of three seeds or more count, and runs that diverged do not
 
     Returns
     -------
@@ -88,7 +89,7 @@ def seed_spread(runs: pd.DataFrame, fewest: int = 3) -> pd.DataFrame:
     names = ["setting", "arm", "rate"]
     done = runs.reindex(columns=[*names, "status", "final"]).query("status == 'finished'")
     found = done.groupby(names)["final"].agg(["mean", "std", "count"])
-    return found[found["count"] >= fewest].reset_index()
+    return found[found["count"] >= FIRST_SEEDS].reset_index()
 
 
 def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
@@ -105,12 +106,11 @@ def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
     its degrees of freedom), settings, and degrees of freedom
     """
     free = spreads["count"] - 1
-    table = spreads.assign(accuracy=pd.cut(spreads["mean"], edges), free=free)
-    table["square"] = free * table["std"] ** 2
-    sums = table.groupby(["rate", "accuracy"], observed=True)
-    found = sums[["square", "free"]].sum()
-    spread = (found["square"] / found["free"]) ** 0.5
-    return pd.DataFrame({"spread": spread, "settings": sums.size(), "free": found["free"]})
+    table = spreads.assign(free=free, square=free * spreads["std"] ** 2)
+    bands = table.groupby(["rate", pd.cut(table["mean"], edges).rename("accuracy")], observed=True)
+    sums = bands[["square", "free"]].sum()
+    spread = (sums["square"] / sums["free"]) ** 0.5
+    return pd.DataFrame({"spread": spread, "settings": bands.size(), "free": sums["free"]})
 
 
 def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
@@ -118,8 +118,8 @@ def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
     figure, (ax,) = canvas(3.4)
     for rate, arm in (("never decayed", "RG"), ("decayed", "constant 1/2")):
         own = spreads[spreads["rate"] == rate]
-        look: dict[str, Any] = {"color": COLORS[arm], "marker": MARKERS[arm], "alpha": 0.7}
-        ax.scatter(own["mean"], own["std"], s=6 * own["count"], label=f"rate {rate}", **look)
+        look = looks([arm])[arm] | {"label": f"rate {rate}", "alpha": 0.7}
+        ax.scatter(own["mean"], own["std"], s=6 * own["count"], **look)
     ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
     ax.set(xlabel="mean test accuracy of the seeds, %", ylabel="spread between seeds, points")
     ax.set_yscale("log")
@@ -131,13 +131,13 @@ def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
 def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
     gaps = (table[ours] - table[base]).sort_values()
+    mean = difference(gaps.to_numpy())
     figure, (ax,) = canvas(3)
     color = np.where(gaps > 0, COLORS["RG"], COLORS["constant 1/2"])
     ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
-    half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
-    ax.axhspan(gaps.mean() - half, gaps.mean() + half, color="#999999", alpha=0.3, lw=0, zorder=0,
+    ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0,
                label="mean of the classes, 95 % interval")  # fmt: skip
-    ax.axhline(gaps.mean(), color="black", lw=1.2)
+    ax.axhline(mean.mean, color="black", lw=1.2)
     ax.set_xticks(range(len(gaps)), gaps.index, fontsize=8, rotation=45)
     ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
     ax.grid(axis="x", visible=False)
@@ -155,9 +155,8 @@ def gaps(table: pd.DataFrame) -> Figure:
     figure, (ax,) = canvas(0.9 * len(table) + 1)
     places = np.arange(len(table))
     for offset, column, color in ((-0.2, "claimed", COLORS["RG"]), (0.2, "gap", COLORS["plain"])):
-        ax.barh(places + offset, table[column], height=0.36, color=color)
-        for place, value in zip(places + offset, table[column], strict=True):
-            ax.annotate(f" {value:.2f}", (value, place), va="center", fontsize=8)
+        bars = ax.barh(places + offset, table[column], height=0.36, color=color)
+        ax.bar_label(bars, fmt=" %.2f", fontsize=8)
     ax.set_yticks(places, table.index)
     ax.invert_yaxis()
     ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")

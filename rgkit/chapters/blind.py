@@ -9,6 +9,7 @@ from typing import Any
 
 from rgkit.train.execute import Results
 
+URL = "data:image/webp;base64,"
 PAIRS = (("RG", "plain"), ("constant 1/2", "plain"))
 
 
@@ -36,9 +37,8 @@ def trials(results: Results, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[d
             if first in keys and second in keys:
                 one, other = (kept[keys[arm]][turn :: len(pairs)] for arm in (first, second))
                 for a, b in zip(one, other, strict=False):
-                    urls = (f"data:image/webp;base64,{text}" for text in (a, b))
-                    named = zip(("first", "second"), urls, strict=True)
-                    found.append({"pair": f"{first}|{second}"} | dict(named))
+                    shown = {"pair": f"{first}|{second}", "first": URL + a, "second": URL + b}
+                    found.append(shown)
     return found
 
 
@@ -48,19 +48,15 @@ def page(asked: list[dict[str, str]]) -> str:
     >>> "Which is clearer" in page([])
     True
     """
-    return (
-        files("rgkit.chapters")
-        .joinpath("blind.html")
-        .read_text()
-        .replace("TRIALS", json.dumps(asked))
-    )
+    text = files("rgkit.chapters").joinpath("blind.html").read_text()
+    return text.replace("TRIALS", json.dumps(asked))
 
 
-def blind_test(results: Results, pairs: Sequence[tuple[str, str]] = PAIRS) -> Any:
+def blind_test(results: Results) -> Any:
     """Show the test: the reader chooses, pair by pair, and is told at the end.
 
     Answers are counted in the page and go nowhere.
     """
     from IPython.display import HTML
 
-    return HTML(page(trials(results, pairs)))  # type: ignore[no-untyped-call]
+    return HTML(page(trials(results)))  # type: ignore[no-untyped-call]

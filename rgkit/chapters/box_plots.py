@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -26,18 +25,6 @@ WORDS = {
 SHOW = 4  # the best so many of a picture are drawn; records keep more
 
 Found = list[list[float]]  # x1, y1, x2, y2 in parts of the picture, class, score
-
-
-def _draw(ax: Axes, found: Found, size: int, names: tuple[str, ...]) -> None:
-    """Draw boxes with their classes, and their scores where they have one below 1."""
-    shades = colours(len(names))
-    for x1, y1, x2, y2, label, score in found:
-        shade = shades[int(label)]
-        place = (x1 * size - 0.5, y1 * size - 0.5)
-        ax.add_patch(Rectangle(place, (x2 - x1) * size, (y2 - y1) * size, fill=False, ec=shade))
-        words = names[int(label)] + (f" {score:.2f}" if score < 1 else "")
-        box = {"facecolor": shade, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
-        ax.text(*place, words, fontsize=5, va="bottom", bbox=box)
 
 
 def true_boxes(objects: np.ndarray[Any, Any], size: int) -> Found:
@@ -66,19 +53,26 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
     config = config_of(results)
     assert isinstance(config, Detection)  # no other task keeps boxes
     names, size = boxes.classes_of(config.data), config.size
+    shades = colours(len(names))
     pictures = [np.full((size, size, 3), 255, np.uint8)] * SHOWN
-    found: dict[str, list[Found]] = {}
+    columns: dict[str, list[Found]] = {}
     if boxes.available(config.data):
         true = boxes.load(config.data, size)
         pictures = [p.transpose(1, 2, 0) for p in true.test_images[:SHOWN]]
-        found["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]
+        columns["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]
     for arm, record in records_of(results, arms, cell).items():
-        texts = record.samples if record else []
-        found[arm] = [json.loads(text)[:SHOW] for text in texts]
-    figure = drawn({arm: pictures[: len(own)] for arm, own in found.items()})
-    for column, own in enumerate(found.values()):
-        for row, each in enumerate(own):
-            _draw(figure.axes[row * len(found) + column], each, size, names)
+        columns[arm] = [json.loads(text)[:SHOW] for text in (record.samples if record else [])]
+    figure = drawn({arm: pictures[: len(rows)] for arm, rows in columns.items()})
+    for place, rows in enumerate(columns.values()):
+        for ax, found in zip(figure.axes[place :: len(columns)], rows, strict=False):
+            for x1, y1, x2, y2, label, score in found:
+                name, shade = names[int(label)], shades[int(label)]
+                corner = (x1 * size - 0.5, y1 * size - 0.5)
+                width, height = (x2 - x1) * size, (y2 - y1) * size
+                ax.add_patch(Rectangle(corner, width, height, fill=False, ec=shade))
+                words = f"{name} {score:.2f}" if score < 1 else name
+                box = {"facecolor": shade, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
+                ax.text(*corner, words, fontsize=5, va="bottom", bbox=box)
     return _stamp(figure, results)
 
 

@@ -1,24 +1,30 @@
-"""What the pages on Calibrated SGD show of the layer itself: paths of R, equal branches, costs."""
+"""What the pages on Calibrated SGD show of the layer: paths of R, equal branches, costs, errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import nn
 
 from rgkit.chapters.detection import Detection
 from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
-from rgkit.models.calibrated import Calibrated, gc_layers
+from rgkit.figures.plots import _arms, _stamp, draw_curves, nothing_yet
+from rgkit.figures.style import COLORS, OTHERS, canvas, log_ticks, looks, use_style
+from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
 from rgkit.models.classification import build
 from rgkit.models.cost import cost
 from rgkit.models.names import GC
-from rgkit.runs.grid import Cell, Grid
+from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import Classification, Trained
+from rgkit.train.execute import Results
 from rgkit.train.loop import Training
 from rgkit.train.step import PlainStep
 
@@ -104,32 +110,19 @@ def equal_branches(model: str = "resnet8(8)", branches: int = 4) -> dict[str, fl
     return {"distance": distance, "times": many.macs / one.macs}
 
 
-def costs_of_networks(grid: Grid) -> pd.DataFrame:
-    """Return the `costs` of the arms of several networks, under (model, arm).
-
-    ``times`` is by the first arm of the network.
-
-    >>> from rgkit.runs.grid import cross
-    >>> axes = {"model": ["wrn(10, 0.5)", "resnet8(4)"], "arm": ["plain", "gc(3)"]}
-    >>> costs_of_networks(Grid(cross(Classification(), axes)))["times"].tolist()
-    [1.0, 3.0, 1.0, 3.0]
-    """
-    parts: dict[str, list[Cell]] = {}
-    for cell in grid:
-        parts.setdefault(str(cell.labels["model"]), []).append(cell)
-    tables = {model: costs(Grid(tuple(cells))) for model, cells in parts.items()}
-    return pd.concat(tables, names=["model", "arm"])
-
-
 def costs(grid: Grid) -> pd.DataFrame:
     """Return what each arm of a grid costs: parameters without R, R, and arithmetic an image.
 
-    Of a detector its backbone is counted; the rest is the same in every arm.
+    ``times`` is by the first arm. Of a detector its backbone is counted; the rest is the same in
+    every arm. A grid with the axis ``model`` has rows under (model, arm), any other under arm.
 
     >>> from rgkit.runs.grid import cross
     >>> plain, arms = Classification(model="resnet8(4)"), ["plain", "gc(2)", "wider(2)"]
     >>> costs(Grid(cross(plain, {"arm": arms})))["times"].round(2).tolist()
     [1.0, 2.0, 2.15]
+    >>> axes = {"model": ["wrn(10, 0.5)", "resnet8(4)"], "arm": ["plain", "gc(3)"]}
+    >>> costs(Grid(cross(plain, axes))).loc["resnet8(4)"]["times"].tolist()
+    [1.0, 3.0]
     """
     rows = {}
     for cell in grid:
@@ -140,7 +133,111 @@ def costs(grid: Grid) -> pd.DataFrame:
             assert isinstance(config, Classification | ImageFolder)
             size = config.size if isinstance(config, ImageFolder) else 32
             found = cost(config.model, size, 1_000 if config.data == "imagenet" else 10)
-        rows[cell.labels["arm"]] = (found.parameters, found.in_r, found.macs)
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "in R", "macs"])
-    table.index.name = "arm"
-    return table.assign(times=table["macs"] / table["macs"].iloc[0])
+        place = cell.labels.get("model", ""), cell.labels["arm"]
+        rows[place] = found.parameters, found.in_r, found.macs
+    index = pd.MultiIndex.from_tuples(rows, names=["model", "arm"])
+    table = pd.DataFrame([*rows.values()], index, ["parameters", "in R", "macs"])
+    table["times"] = table["macs"] / table.groupby("model")["macs"].transform("first")
+    return table if index.unique("model").any() else table.droplevel("model")
+
+
+def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
+    """Draw what a GC layer of one channel does to a picture [height, width], branch by branch.
+
+    Every tile is a tensor of the layer as it is, none is drawn for the purpose: the kernel w, R_k,
+    their product H_k, the picture, and what the layer's forward pass returns for branch k.
+    """
+    use_style()
+    branches = layer.spec.branches
+    with torch.no_grad():
+        features = torch.from_numpy(picture).to(layer.weight.dtype)
+        out = layer(features.expand(1, branches, *picture.shape))[0].numpy()
+        w, r, kernels = layer.weight[0, 0].numpy(), layer.R.numpy(), layer.kernels()[:, 0].numpy()
+    figure, axes = plt.subplots(branches, 5, figsize=(7.6, 1.45 * branches), squeeze=False)
+    largest = float(np.abs(w).max())
+    kernel: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+    share: dict[str, Any] = {"cmap": "Greens", "vmin": 0, "vmax": 1}
+    colors = (kernel, share, kernel, {"cmap": "gray"}, {"cmap": "gray"})
+    for k, row in enumerate(axes):
+        tiles = (w, r[k], kernels[k], picture, out[k])
+        names = ("$w$", f"$R_{k + 1}$", f"$H_{k + 1}$", f"$F_{k + 1}$", f"$F'_{k + 1}$")
+        for ax, tile, name, color in zip(row, tiles, names, colors, strict=True):
+            ax.imshow(tile, **color)
+            ax.set_xticks([], [])
+            ax.set_yticks([], [])
+            ax.set_xlabel(f"{name}, {'×'.join(map(str, tile.shape))}", fontsize=8)
+        centred = {"ha": "center", "va": "center"}
+        for (y, x), value in np.ndenumerate(r[k]):
+            shade = "white" if value > 0.6 else "black"
+            row[1].text(x, y, f"{value:.2f}", fontsize=6, color=shade, **centred)
+        for ax, sign in zip(row, "∗=⊗=", strict=False):
+            ax.text(1.12, 0.5, sign, transform=ax.transAxes, fontsize=13, **centred)
+    return figure
+
+
+def draw_paths(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Draw the tables of `paths_of_r` over the steps, a line a branch, a panel a way to train."""
+    figure, axes = canvas(2.8, len(tables), sharey=True)
+    for ax, (title, table) in zip(axes, tables.items(), strict=True):
+        for (branch, part), color in zip(table.groupby("branch"), 2 * OTHERS, strict=False):
+            ax.plot(part["step"], part["R"], color=color, lw=1.4, label=f"branch {branch}")
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("step")
+    axes[0].set_ylabel("R at the centre\nof the kernel")
+    axes[0].legend(fontsize=8, ncols=2)
+    return figure
+
+
+def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> Figure:
+    """Draw the test error of each arm over its arithmetic: dots are seeds, marks their mean.
+
+    The line joins the plain networks, the narrow one and the wider ones.
+
+    Parameters
+    ----------
+    own : from `rgkit.crossfit`: arm, seed, final; where `costs` has several networks, each of them
+        has a panel for each data set, by the columns model and data
+    costs : see the function of this name
+    """
+    if own.empty:
+        return _stamp(nothing_yet(), results)
+    parts = {"": (own, costs)}
+    if costs.index.nlevels > 1:
+        groups: Any = own.groupby(["data", "model"], sort=False)
+        parts = {f"made from {m}, {d}": (part, costs.loc[m]) for (d, m), part in groups}
+    use_style()
+    figure, axes = plt.subplots(len(parts), figsize=(7.6, 3.3 * len(parts)), squeeze=False)
+    for ax, (title, (part, spent)) in zip(axes[:, 0], parts.items(), strict=True):
+        _errors(ax, part, spent["macs"] / 1e6)
+        ax.set_title(title, fontsize=10)
+    return _stamp(figure, results)
+
+
+def _errors(ax: Axes, own: pd.DataFrame, millions: pd.Series) -> None:
+    line = {}
+    for arm, look in looks(_arms(own)).items():
+        error, x = 100 - own.loc[own["arm"] == arm, "final"], float(millions[arm])
+        ax.plot([x] * len(error), error, ".", color=look["color"], ms=5, alpha=0.6)
+        ax.plot(x, error.mean(), ls="none", ms=9, **look, label=arm)
+        if arm == "plain" or "wider" in arm:
+            line[x] = float(error.mean())
+    ax.plot(sorted(line), [line[x] for x in sorted(line)], color=COLORS["plain"], lw=1, zorder=0)
+    ticks: list[float] = []
+    for million in sorted(set(millions.round(1))):
+        if not ticks or million > 1.1 * ticks[-1]:  # numbers that stand closer cover each other
+            ticks.append(million)
+    log_ticks(ax, ticks)
+    ax.set(xlabel="million multiply-accumulates an image", ylabel="test error, %")
+    ax.legend(fontsize=8)
+
+
+def error_curves(results: Results) -> Figure:
+    """Draw training error (left) and test error (right) over the epochs, as CSGD Fig. 2 does."""
+    figure, axes = canvas(3.2, 2, sharey=True)
+    for ax, split, title in zip(axes, ("train", "test"), ("training", "test"), strict=True):
+        error = 100 - results.epochs[f"{split}_accuracy"]
+        draw_curves(ax, results.epochs.assign(error=error), "error")
+        ax.set_title(f"{title} error, %", fontsize=10)
+        ax.set_xlabel("epoch")
+    axes[1].legend(fontsize=8)
+    return _stamp(figure, results)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ EDGE = 2  # a break needs three points on either side, itself included
 DRAWS = 4000
 
 
-def gains(results: Results, part: float = 0.1, value: str = "test_accuracy") -> pd.DataFrame:
+def gains(results: Results, part: float = 0.1) -> pd.DataFrame:
     """Return what each finished run gains at its end: a row a run.
 
     Parameters
@@ -25,12 +27,12 @@ def gains(results: Results, part: float = 0.1, value: str = "test_accuracy") -> 
 
     Returns
     -------
-    The labels of the runs; ``gain``, the mean of `value` over the end minus the mean over the part
+    The labels of the runs; ``gain``, the mean test accuracy over the end minus that over the part
     before it; ``before``, the same for the two parts before the end; and ``faster``, gain - before:
     above zero if the run speeds up at its end, which a steady improvement does not
     """
     rows = []
-    for labels, curve in _curves(results, value):
+    for labels, curve in _curves(results):
         width = max(1, round(part * len(curve)))
         if len(curve) < 3 * width:
             raise ValueError(f"{len(curve)} epochs given; part={part} takes three times {width}")
@@ -40,7 +42,7 @@ def gains(results: Results, part: float = 0.1, value: str = "test_accuracy") -> 
     return pd.DataFrame(rows, columns=[*results.grid.axes, "gain", "before", "faster"])
 
 
-def bends(results: Results, start: float = 0.5, value: str = "test_accuracy") -> pd.DataFrame:
+def bends(results: Results, start: float = 0.5) -> pd.DataFrame:
     """Return for each finished run where its curve bends upwards: a row a run.
 
     Returns
@@ -49,21 +51,19 @@ def bends(results: Results, start: float = 0.5, value: str = "test_accuracy") ->
     bend; ``left``, how many epochs follow it; and ``found``, whether there is one
     """
     rows = []
-    for labels, curve in _curves(results, value):
+    for labels, curve in _curves(results):
         at, steeper = bend(curve, start)
         found = {"left": len(curve) - at, "found": not math.isnan(at)}
         rows.append(labels | {"at": at, "steeper": steeper} | found)
     return pd.DataFrame(rows, columns=[*results.grid.axes, "at", "steeper", "left", "found"])
 
 
-def _curves(results: Results, value: str) -> list[tuple[dict[str, object], Floats]]:
-    """Labels and curve of each run that is finished; one that diverged has no end."""
-    found = {record.key: record for record in results.records if record.status == "finished"}
-    rows = results.runs[results.runs["status"] == "finished"].to_dict("records")
-    return [
-        ({axis: row[axis] for axis in results.grid.axes}, np.array(found[row["key"]].epochs[value]))
-        for row in rows
-    ]
+def _curves(results: Results) -> Iterator[tuple[dict[str, Any], Floats]]:
+    """Labels and test accuracies of each run that is finished; one that diverged has no end."""
+    found = {record.key: record for record in results.records}
+    for row in results.runs[results.runs["status"] == "finished"].to_dict("records"):
+        labels = {axis: row[axis] for axis in results.grid.axes}
+        yield labels, np.array(found[row["key"]].epochs["test_accuracy"])
 
 
 def bend(curve: ArrayLike, start: float = 0.5) -> tuple[float, float]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import beta
 
+from rgkit.figures.style import canvas
 from rgkit.method.spec import nearest
 
 Array = np.ndarray
-
 PROCESSES = ("flat", "bowl", "bowl, RG", "two valleys")
 
 
@@ -53,29 +55,17 @@ def walks(process: str, steps: int = 1000, paths: int = 20_000, seed: int = 0) -
     return means
 
 
-def bound(distance: Array, steps: int, longest: float = 1.0) -> Array:
-    """Return the theorem's bound (eq. 16) on a mean that far from its expectation.
+def bounds(distance: Array, steps: int) -> dict[str, Array]:
+    """Return what the paper allows for a mean that far from its expectation, with steps up to 1.
 
-    2 exp(-distance**2 / (2 steps longest**2)), at most 1, as a probability is.
+    The theorem (eq. 16) allows 2 exp(-distance**2 / (2 steps)), at most 1, as a probability is.
+    Lemma 3 (eq. 13), on which it is built, allows 2 exp(-(steps distance)**2 / steps).
 
-    >>> float(bound(np.array([0.0]), 10)[0])
-    1.0
+    >>> {name: round(float(bound), 3) for name, bound in bounds(np.array(2.0), 4).items()}
+    {'theorem': 1.0, 'lemma': 0.0}
     """
-    exponent = -(distance**2) / (2 * steps * longest**2)
-    found: Array = np.minimum(1, 2 * np.exp(exponent))
-    return found
-
-
-def bound_of_lemma(distance: Array, steps: int, longest: float = 1.0) -> Array:
-    """Return the bound of Lemma 3 (eq. 13), on which the theorem's is built.
-
-    There the distance is lambda / n: 2 exp(-(n distance)**2 / (n longest**2)), at most 1.
-
-    >>> bool(bound_of_lemma(np.array([2.0]), 10)[0] < bound(np.array([2.0]), 10)[0])
-    True
-    """
-    found: Array = np.minimum(1, 2 * np.exp(-steps * distance**2 / longest**2))
-    return found
+    exponents = {"theorem": -(distance**2) / (2 * steps), "lemma": -steps * distance**2}
+    return {name: np.minimum(1, 2 * np.exp(exponent)) for name, exponent in exponents.items()}
 
 
 def tails(steps: int = 1000, paths: int = 20_000, points: int = 60) -> pd.DataFrame:
@@ -86,8 +76,6 @@ def tails(steps: int = 1000, paths: int = 20_000, points: int = 60) -> pd.DataFr
     DataFrame, a row a process and distance: ``frequency`` over the paths, ``low`` (a lower limit of
     the true probability, one-sided 99.9 %, Clopper and Pearson), ``theorem`` and ``lemma``
     """
-    from scipy.stats import beta
-
     distance = np.geomspace(0.01, 5 * np.sqrt(steps), points)
     frames = []
     for process in PROCESSES:
@@ -95,8 +83,7 @@ def tails(steps: int = 1000, paths: int = 20_000, points: int = 60) -> pd.DataFr
         hits = (means[None] >= distance[:, None]).sum(1)
         low = np.where(hits > 0, beta.ppf(0.001, np.maximum(hits, 1), paths - hits + 1), 0.0)
         table = {"process": process, "distance": distance, "frequency": hits / paths, "low": low}
-        table |= {"theorem": bound(distance, steps), "lemma": bound_of_lemma(distance, steps)}
-        frames.append(pd.DataFrame(table))
+        frames.append(pd.DataFrame(table | bounds(distance, steps)))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -111,3 +98,24 @@ def longest_step(coordinates: int, steps: int, distance: float = 1.0) -> float:
     True
     """
     return float(distance / np.sqrt(2 * steps * np.log(2 * coordinates)))
+
+
+def draw_tails(table: pd.DataFrame) -> Figure:
+    """Draw how often the mean of a walk is that far off, and what the paper allows.
+
+    Parameters
+    ----------
+    table : from `tails`
+    """
+    figure, axes = canvas(2.9, len(PROCESSES), sharey=True)
+    for ax, (process, part) in zip(axes, table.groupby("process", sort=False), strict=True):
+        x = part["distance"]
+        ax.plot(x, part["theorem"], color="#0072b2", lw=1.8, label="theorem allows")
+        ax.plot(x, part["lemma"], color="#0072b2", lw=1.4, ls=":", label="Lemma 3 allows")
+        seen = part[part["frequency"] > 0]
+        ax.plot(seen["distance"], seen["frequency"], color="#d55e00", lw=2.2, label="happens")
+        ax.set(yscale="log", xscale="log", ylim=(3e-5, 2), xlabel="distance")
+        ax.set_title(str(process), fontsize=10)
+    axes[0].set_ylabel("probability")
+    axes[0].legend(fontsize=7, loc="lower left")
+    return figure

@@ -1,16 +1,24 @@
-"""Decaying the loss against decaying the learning rate: what differs, step by step, in float64."""
+"""Decaying the loss against decaying the learning rate: what differs, step by step, in float64.
+
+The pages on Adam use it too. The figures of the laboratory are at the end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
+from rgkit.figures.style import COLORS, OTHERS, canvas
+
 Array = NDArray[np.float64]
-Acts = Literal["rate", "loss"]
+RATE = 0.1  # of the walks, before any decay
 
 
 def applied(weights: ArrayLike, momentum: float) -> Array:
@@ -101,36 +109,27 @@ def adam_steps(
     return mean
 
 
-class Walk(NamedTuple):
-    """A training run: loss [steps] before each step; weights [steps + 1, all], the first fresh."""
-
-    loss: Array
-    weights: Array
-
-
 def walk(
-    acts: Acts,
+    acts: Literal["rate", "loss"],
     factor: Sequence[float] | Array,
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     decoupled: bool = False,
-    rate: float = 0.1,
     seed: int = 0,
-) -> Walk:
+) -> Array:
     """Train a small network on the embedded digits in float64, decaying the rate or the loss.
 
     Parameters
     ----------
-    acts : "rate" or "loss"
-        Where the factor is multiplied in.
+    acts : where the factor is multiplied in
     factor : [steps]
-    decoupled : bool
-        Weight decay beside the step, as in SGDW, here at the rate that is not decayed.
+    decoupled : weight decay beside the step, as in SGDW, at the rate that is not decayed
 
     Returns
     -------
-    Walk; for one seed the same weights at the start and the same batches whatever is given
+    float64 [steps + 1, weights], the first fresh; one seed has the same ones and the same batches
+    whatever else is given
     """
     if acts not in ("rate", "loss"):
         raise ValueError(f"acts={acts!r} given; it is 'rate' or 'loss'")
@@ -139,6 +138,7 @@ def walk(
 
     from rgkit import data
     from rgkit.train.device import reproducible
+    from rgkit.train.step import backward
 
     found = data.load("digits")
     x = torch.from_numpy(found.train_images[:512]).double().flatten(1) / 255
@@ -148,26 +148,63 @@ def walk(
         net = torch.nn.Sequential(
             torch.nn.Linear(x.shape[1], 16), torch.nn.Tanh(), torch.nn.Linear(16, 10)
         ).double()
-        losses, places = [], [vector(net.parameters()).detach().numpy()]
+        places = [vector(net.parameters()).detach().numpy()]
         coupled = 0.0 if decoupled else weight_decay
-        sgd = torch.optim.SGD(net.parameters(), rate, momentum, weight_decay=coupled)
-        for f in factor:
+        sgd = torch.optim.SGD(net.parameters(), RATE, momentum, weight_decay=coupled)
+        for f in map(float, factor):
             batch = torch.randint(len(y), (64,))
             loss = cross_entropy(net(x[batch]), y[batch])
             sgd.zero_grad()
-            (float(f) * loss if acts == "loss" else loss).backward()
-            sgd.param_groups[0]["lr"] = rate * float(f) if acts == "rate" else rate
+            backward(loss, f if acts == "loss" else None)
+            sgd.param_groups[0]["lr"] = RATE * f if acts == "rate" else RATE
             if decoupled:
-                with torch.no_grad():
-                    for p in net.parameters():
-                        p.mul_(1 - rate * weight_decay)
+                torch._foreach_mul_([p.data for p in net.parameters()], 1 - RATE * weight_decay)
             sgd.step()
-            losses.append(loss.item())
             places.append(vector(net.parameters()).detach().numpy())
-    return Walk(np.array(losses), np.stack(places))
+    return np.stack(places)
 
 
-def apart(a: Walk, b: Walk) -> Array:
+def apart(a: Array, b: Array) -> Array:
     """Return the distance of two walks after each step, relative to how far the first has come."""
-    gone = np.linalg.norm(a.weights - a.weights[0], axis=1)[1:]
-    return np.asarray(np.linalg.norm(a.weights - b.weights, axis=1)[1:] / gone, np.float64)
+    gone = np.linalg.norm(a - a[0], axis=1)[1:]
+    return np.asarray(np.linalg.norm(a - b, axis=1)[1:] / gone, np.float64)
+
+
+def _lines(curves: Mapping[str, Array], x: Array) -> tuple[Figure, Axes]:
+    figure, (ax,) = canvas(3.2)
+    dashes = itertools.cycle(("-", "--", ":", "-."))
+    for (name, curve), color, dash in zip(
+        curves.items(), (COLORS["plain"], *OTHERS), dashes, strict=False
+    ):
+        ax.plot(x, curve, lw=1.8, color=color, ls=dash, label=name)
+    ax.legend(fontsize=8)
+    return figure, ax
+
+
+def distances(curves: Mapping[str, Array]) -> Figure:
+    """Draw how far two walks are apart after each step, a line a setting, on a log scale."""
+    steps = np.arange(1.0, 1 + len(next(iter(curves.values()))))
+    figure, ax = _lines({k: v.clip(1e-17) for k, v in curves.items()}, steps)
+    label = "distance of the two runs\n/ distance from the start"
+    ax.set(yscale="log", xlabel="step", ylabel=label)
+    return figure
+
+
+def last_steps(curves: Mapping[str, Array], last: int) -> Figure:
+    """Draw factors [steps] over the last steps of a run."""
+    steps = len(next(iter(curves.values())))
+    ends = {name: curve[-last:] for name, curve in curves.items()}
+    figure, ax = _lines(ends, np.arange(float(steps - last), steps))
+    ax.set(xlabel="step", ylabel="applied of a\nconstant gradient")
+    return figure
+
+
+def over_the_run(curves: Mapping[str, Array], label: str, log: bool = False) -> Figure:
+    """Draw curves [steps] against the part of the run that is over."""
+    steps = len(next(iter(curves.values())))
+    every = max(1, steps // 2000)
+    part = 100 * np.arange(0, steps, every) / steps
+    figure, ax = _lines({name: curve[::every] for name, curve in curves.items()}, part)
+    ax.set(xlabel="part of the run that is over, %", ylabel=label)
+    ax.set_yscale("log" if log else "linear")
+    return figure

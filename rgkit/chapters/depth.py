@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
 from rgkit import data as datasets
 from rgkit.data.augment import Augmenter
+from rgkit.figures.style import COLORS, OTHERS, canvas
 from rgkit.models.classification import build
 
 
@@ -63,3 +65,22 @@ def gradient_norms(
                     labelled = {"model": name, "weight": u, "seed": seed, "layer": layer}
                     rows.append(labelled | {"norm": float(gradient.norm())})
     return pd.DataFrame(rows)
+
+
+def by_depth(table: pd.DataFrame) -> Figure:
+    """Draw the gradient of each layer over the depth, a colour a network, dashed where u is not 1.
+
+    Parameters
+    ----------
+    table : from `gradient_norms`; the seeds are averaged
+    """
+    figure, (ax,) = canvas(4)
+    for model, color in zip(table["model"].unique(), (COLORS["plain"], *OTHERS), strict=False):
+        for weight, part in table[table["model"] == model].groupby("weight"):
+            mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
+            label = f"{model}, weight {weight:g}"
+            ax.plot(mean.index, mean, dash, color=color, lw=1.6, label=label)
+    ax.set(yscale="log", xlabel="layer, from the input", ylabel="length of the gradient")
+    # Below: eight lines leave no room beside them.
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    return figure

@@ -6,14 +6,21 @@ learning rate over the squared length. Weight decay and the steps themselves set
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from rgkit.figures.plots import _arms, _label_edges, _panels, _stamp, draw_curves
+from rgkit.figures.style import looks
 from rgkit.method import laws
+from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.train.execute import Results
+from rgkit.train.loop import weight_norm
 
 
 def expected(arm: str) -> pd.Series:
@@ -110,9 +117,6 @@ def foretold(results: Results) -> pd.DataFrame:
     where there is no plain run with the same other labels and seed that is at least as long, and
     for an arm that forgets at another pace than plain training or whose law changes with time.
     """
-    from rgkit.models.classification import build  # late: a table of other things needs no torch
-    from rgkit.train.loop import weight_norm
-
     table = effective_rates(results).assign(foretold=float("nan"))
     configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
     same = [axis for axis in results.grid.axes if axis != "arm"]
@@ -123,14 +127,12 @@ def foretold(results: Results) -> pd.DataFrame:
         first = configs[str(plain["key"].iloc[0])]
         start = float(weight_norm(build(first.model, seed=first.seed)))
         for key, own in runs.groupby("key", sort=False):
-            if len(plain) < len(own):
-                continue
             config, shown = configs[str(key)], plain.iloc[: len(own)]
-            law = laws.law(config.weight)
             pace = own["lr_now"].to_numpy() * config.coefficient
-            alike = np.allclose(pace, shown["lr_now"].to_numpy() * first.coefficient)
+            forgets = shown["lr_now"].to_numpy() * first.coefficient
+            law = laws.law(config.weight)
             steady = law.name == "constant" or (law.chance and law.name not in ("late", "formula"))
-            if not (alike and steady):
+            if len(shown) < len(own) or not (steady and np.allclose(pace, forgets)):
                 continue
             (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr
             norms = shown["weight_norm"].to_numpy()
@@ -140,3 +142,27 @@ def foretold(results: Results) -> pd.DataFrame:
             foreseen = grown(norms, start, decayed, gain)
             table.loc[own.index, "foretold"] = rate * m1 * (norms / foreseen) ** 2
     return table
+
+
+def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure:
+    """Draw the effective learning rate relative to plain training, with what theory expects.
+
+    Parameters
+    ----------
+    rates : DataFrame from `effective_rates`, or of `foretold`, which is drawn too
+    """
+    figure, parts = _panels(rates, panels, None, height=2.8)
+    for ax, frame in parts:
+        draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
+        others = looks(a for a in _arms(frame) if a != "plain").items()
+        for broken, (arm, look) in zip(itertools.cycle(["-.", (0, (6, 1))]), others, strict=False):
+            ax.axhline(expected(arm)["last"], color=look["color"], lw=1, ls="--")
+            ax.axhline(expected(arm)["first"], color="#777777", lw=1, ls=":")
+            if "foretold" in frame:
+                path = frame[frame["arm"] == arm].groupby("epoch")["foretold"].mean()
+                label = f"{arm}, foretold"
+                ax.plot(path.index, path, ls=broken, color="#222222", lw=1, label=label)
+        ax.set_ylim(0.4, max(1.1, rates["relative"].max() + 0.03))
+    _label_edges(parts, "epoch", "effective rate / plain")
+    parts[-1][0].legend(fontsize=8, loc="lower right")
+    return _stamp(figure, results)

@@ -19,30 +19,30 @@ from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.library import setting_of
-from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference
+from rgkit.stats.differences import DELTA_ACCURACY, difference
 from rgkit.train.execute import Results
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
 
 
 def _table(gaps: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Return mean and interval of several lists of differences; NaN for an empty one."""
+    """Return mean and interval of several lists of differences, see `swapped`."""
     rows = {}
     for name, gap in gaps.items():
-        known = gap.dropna().to_numpy(float)
-        d = difference(known) if len(known) else Difference(math.nan, math.nan, 0.0, 0)
-        ends = (*d.interval(), d.detectable) if d.pairs else (math.nan,) * 3
-        rows[name] = (d.mean, *ends, d.pairs)
+        rows[name] = (*[math.nan] * 4, 0)
+        if len(known := gap.dropna()):
+            d = difference(known.to_numpy())
+            rows[name] = (d.mean, *d.interval(), d.detectable, d.pairs)
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
 
 
 def _by_seed(results: Results, config: Trained, value: str) -> pd.Series:
     """Return what the runs of a configuration ended with, by seed."""
     wanted = vars(config) | {"seed": 0}
-    values: Iterable[Any] = results.runs[value] if len(results.grid) else []
+    ends: Iterable[Any] = results.runs[value] if len(results.grid) else []
     found = {
-        cell.config.seed: float(end)
-        for cell, end in zip(results.grid, values, strict=True)
+        cell.config.seed: end
+        for cell, end in zip(results.grid, ends, strict=True)
         if isinstance(cell.config, type(config)) and vars(cell.config) | {"seed": 0} == wanted
     }
     return pd.Series(found, dtype=float)
@@ -143,14 +143,13 @@ def lead(losses: pd.DataFrame, arm: str = "RG") -> pd.DataFrame:
     return _table(gaps)
 
 
-def rates(epochs: int, lr: float, meant: str = "poly") -> pd.DataFrame:
+def rates(epochs: int, lr: float) -> pd.DataFrame:
     """Return the learning rate of each epoch as it was meant and as it was used.
 
     >>> rates(100, 0.1).round(4).iloc[[0, 50, 99]].to_numpy().tolist()
     [[0.1, 0.1], [0.0536, 0.1], [0.0016, 0.1]]
     """
-    used = schedules.Discarded(meant)
-    both = {"meant": schedules.schedule(meant), "used": used.effective()}
+    both = {"meant": schedules.schedule("poly"), "used": schedules.Discarded("poly").effective()}
     size = {"steps_per_epoch": 1, "epochs": epochs}
     table = {name: lr * one.factor(np.arange(epochs), **size) for name, one in both.items()}
     return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
@@ -159,12 +158,11 @@ def rates(epochs: int, lr: float, meant: str = "poly") -> pd.DataFrame:
 def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the learning rate that was meant and the one that was used, see `rates`."""
     figure, (ax,) = canvas(2.8)
-    ax.step(table.index, table["meant"], where="mid", color=COLORS["constant 1/2"], lw=2,
-            label="meant: poly")  # fmt: skip
-    ax.plot(table.index, table["used"], color=COLORS["RG"], lw=2, label="used")
-    ax.fill_between(table.index, table["meant"], table["used"], color=COLORS["RG"], alpha=0.12)
-    highest = 1.15 * float(table.to_numpy().max())
-    ax.set(ylim=(0, highest), xlabel="epoch", ylabel="learning rate")
+    meant, used = COLORS["constant 1/2"], COLORS["RG"]
+    ax.step(table.index, table["meant"], where="mid", color=meant, lw=2, label="meant: poly")
+    ax.plot(table.index, table["used"], color=used, lw=2, label="used")
+    ax.fill_between(table.index, table["meant"], table["used"], color=used, alpha=0.12)
+    ax.set(ylim=(0, 1.15 * table.max().max()), xlabel="epoch", ylabel="learning rate")
     ax.legend(fontsize=8, loc="lower left")
     return _stamp(figure, results)
 
@@ -195,30 +193,24 @@ def effects(
     tables : results of `swapped` by the words for the change; those without a pair are left out
     delta : the half width of the grey band, in points of what the runs are judged by
     """
-    every = {name: table.to_dict("index") for name, table in tables.items()}
-    known = {name: rows for name, rows in every.items() if rows["gap"]["pairs"] > 0}
+    known = {name: table for name, table in tables.items() if table["pairs"]["gap"] > 0}
     if not known:
         return _stamp(nothing_yet(), results)
     figure, (ax,) = canvas(0.62 * len(known) + 1.1)
     ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0)
     ax.axvline(0, color="black", lw=0.8)
-    parts = (("plain", -0.17, "plain training"), ("gap", 0.17, "RG − plain"))
-    largest = max(
-        abs(rows[row]["difference"]) for rows in known.values() for row in ("plain", "gap")
-    )
-    for row, offset, words in parts:
-        look = looks(["plain" if row == "plain" else "RG"]).popitem()[1]
-        for place, rows in enumerate(known.values()):
-            one = rows[row]
-            if math.isfinite(one["low"]):
-                ax.plot([one["low"], one["high"]], [place + offset] * 2, color=look["color"], lw=2)
-            label = words if place == 0 else None
-            ax.plot(one["difference"], place + offset, **look, ls="none", ms=6, label=label)
+    shown = pd.concat(known).replace([-math.inf, math.inf], math.nan).drop("RG", level=1)
+    words = {"plain": ("plain", "plain training"), "gap": ("RG", "RG − plain")}
+    for offset, (row, (arm, label)) in zip((-0.17, 0.17), words.items(), strict=True):
+        part, look = shown.xs(row, level=1), looks([arm])[arm]
+        places = np.arange(len(part)) + offset
+        ax.hlines(places, part["low"], part["high"], color=look["color"], lw=2)
+        ax.plot(part["difference"], places, **look, ls="none", ms=6, label=label)
+    largest = float(shown["difference"].abs().max())
     ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
     ax.set_yticks(range(len(known)), list(known))
     ax.invert_yaxis()
-    words = measured(results)[1].removesuffix(", %")
-    ax.set_xlabel(f"change of the final {words}, points")
+    ax.set_xlabel(f"change of the final {measured(results)[1].removesuffix(', %')}, points")
     ax.grid(axis="y", visible=False)
     ax.legend(fontsize=8)
     return _stamp(figure, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -47,14 +48,6 @@ def tinted(
     return mixed
 
 
-def _column(
-    maps: list[Image],
-    shades: np.ndarray[Any, Any],
-    pictures: list[Image | None],
-) -> list[Image]:
-    return [tinted(m, shades, picture) for m, picture in zip(maps, pictures, strict=False)]
-
-
 def classes_of(data: str) -> tuple[str, ...]:
     """Return the names of a set's classes, in the order of its labels, without its files.
 
@@ -62,14 +55,6 @@ def classes_of(data: str) -> tuple[str, ...]:
     ('sky', 'building')
     """
     return ("background", *CLASSES) if data == "scenes" else layouts.LAYOUTS[data].classes
-
-
-def _truth(config: Segmentation) -> masks.MaskSet | None:
-    """The pictures and their masks, or None where these very data are not at hand."""
-    try:
-        return masks.load(config.data, config.size) if layouts.available(config.data) else None
-    except DataError:  # another copy of the set, with other pixels
-        return None
 
 
 def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
@@ -88,15 +73,16 @@ def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
     maps = samples_of(results, arms, cell)
     config = config_of(results)
     assert isinstance(config, Segmentation)  # no other task keeps label maps
-    names, true = classes_of(config.data), _truth(config)
-    columns: dict[str, list[Image]] = {}
-    shades = colours(len(names))
-    pictures: list[Image | None] = [None] * SHOWN
-    if true is not None:
-        pictures = [*true.test_images[:SHOWN]]
-        columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test_images[:SHOWN]]
-        columns["truth"] = _column(list(true.test_masks[:SHOWN]), shades, pictures)
-    columns |= {arm: _column(found, shades, pictures) for arm, found in maps.items()}
+    names, columns = classes_of(config.data), dict[str, list[Image]]()
+    shades, pictures = colours(len(names)), list[Image | None]([None] * SHOWN)
+    if layouts.available(config.data):
+        with suppress(DataError):  # another copy of the set, with other pixels
+            true = masks.load(config.data, config.size)
+            pictures = [*true.test_images[:SHOWN]]
+            columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test_images[:SHOWN]]
+            maps = {"truth": list(true.test_masks[:SHOWN])} | maps
+    for arm, own in maps.items():
+        columns[arm] = [tinted(m, shades, p) for m, p in zip(own, pictures, strict=False)]
     figure = drawn(columns)
     patches = [Patch(color=shade, label=name) for name, shade in zip(names, shades, strict=True)]
     figure.legend(handles=patches, ncols=6, loc="outside lower center", fontsize="small")

@@ -35,14 +35,13 @@ CONFIG = Classification(
 )  # fmt: skip
 
 
-def make(path: Path, config: Classification = CONFIG, device: str = "cpu") -> dict[str, Any]:
-    """Train a classifier, write its weights in float16 and return where they come from.
+def make(path: Path, config: Classification = CONFIG) -> dict[str, Any]:
+    """Train a classifier on the CPU, write its weights in float16 and return where they come from.
 
     Parameters
     ----------
     path : of the file to be written, ending with .npz
-    config : of a small network, see `CONFIG`
-    device : "cpu", "cuda" or "auto"
+    config : of a small network
 
     Returns
     -------
@@ -67,25 +66,24 @@ def make(path: Path, config: Classification = CONFIG, device: str = "cpu") -> di
         raise FileExistsError(f"{path} is there already; name another file, or move it away")
     if path.suffix != ".npz" or not path.parent.is_dir():
         raise ValueError(f"path={str(path)!r} given; a file ending with .npz in a folder that is")
-    began, facts = time.monotonic(), source(device_name(device), 0.0)
-    training = Training(config, device)
+    began, facts = time.monotonic(), source(device_name("cpu"), 0.0)
+    training = Training(config, "cpu")
     while not training.over:
         training.advance()
-        lasted, done = time.monotonic() - began, training.epoch
-        left = lasted / max(done, 1) * (config.epochs - done)
-        print(f"epoch {done} of {config.epochs}, about {left:.0f} s to go", file=sys.stderr)
+        spent = time.monotonic() - began
+        print(f"epoch {training.epoch} of {config.epochs}, {spent:.0f} s", file=sys.stderr)
     if training.outcome.status == "diverged":
         raise DataError(f"{config.brief()}: diverged, so there are no weights to keep")
     net = training.step.net
     kept = {n: v for n, v in net.state_dict().items() if not n.endswith("num_batches_tracked")}
-    arrays = {name: value.cpu().numpy().astype(np.float16) for name, value in kept.items()}
+    arrays = {name: value.numpy().astype(np.float16) for name, value in kept.items()}
     net.load_state_dict({n: torch.from_numpy(v) for n, v in arrays.items()}, strict=False)
     with reproducible(config.seed):
         images, labels = training.measured["test"]
         _, accuracy = evaluate(net, images, labels, autocast=False)
     facts |= {"config": config.as_dict(), "fingerprint": fingerprint_of(config)}
-    facts["arithmetic"] = training.config.precision
-    facts |= {"accuracy": accuracy.item(), "seconds": round(time.monotonic() - began, 3)}
+    facts |= {"arithmetic": training.config.precision, "accuracy": accuracy.item()}
+    facts["seconds"] = round(time.monotonic() - began, 3)
     with path.open("xb") as file:
         np.savez_compressed(file, provenance=np.array(json.dumps(facts)), **arrays)
     return facts
@@ -96,16 +94,13 @@ def main(words: list[str] | None = None) -> int:
     prog = "python -m rgkit.chapters.own_classifier"
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("file", type=Path, help="where to, ending with .npz; not overwritten")
-    parser.add_argument("--epochs", type=int, default=0, help=f"default {CONFIG.epochs}")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto; default cpu")
-    given = parser.parse_args(words)
+    path = parser.parse_args(words).file
     try:
-        config = CONFIG.replace(epochs=given.epochs or CONFIG.epochs)
-        facts = make(given.file, config, given.device)
+        facts = make(path, CONFIG)
     except (OSError, ValueError, DataError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{given.file}: {facts['accuracy']:.2f} % of the test images, {facts['seconds']:.0f} s")
+    print(f"{path}: {facts['accuracy']:.2f} % of the test images, {facts['seconds']:.0f} s")
     return 0
 
 

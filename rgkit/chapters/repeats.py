@@ -20,8 +20,9 @@ from rgkit.runs.library import falls
 from rgkit.runs.records import Store
 from rgkit.train.execute import Results
 
-COLUMNS = ["arm", "seed", "momentum", "weight_decay", "schedule"]
-COLUMNS += ["key", "rate", "first", "again", "apart"]
+COLUMNS = [
+    "arm", "seed", "momentum", "weight_decay", "schedule", "key", "rate", "first", "again", "apart",
+]  # fmt: skip
 
 
 def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
@@ -50,17 +51,14 @@ def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
     arms = {cell.config: cell.labels["arm"] for cell in results.grid}
     for record in results.records:
         config = record.config
-        if not isinstance(config, Trained):
-            continue
-        for path in store.repeats(config):
-            later = store.read(path)
-            if (record.status, later.status) != ("finished", "finished"):
-                continue
-            first, again = (r.epochs[config.measure][-1] for r in (record, later))
-            rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
-            labels = {name: getattr(config, name) for name in COLUMNS[1:5]}
-            found = {"rate": rate, "first": first, "again": again, "apart": again - first}
-            rows.append({"arm": arms[config], "key": record.key} | labels | found)
+        assert isinstance(config, Trained)
+        for later in map(store.read, store.repeats(config)):
+            if record.status == later.status == "finished":
+                rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
+                labels = [getattr(config, name) for name in COLUMNS[1:5]]
+                first, again = (r.epochs[config.measure][-1] for r in (record, later))
+                ends = [first, again, again - first]
+                rows.append([arms[config], *labels, record.key, rate, *ends])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -77,18 +75,16 @@ def twice(table: pd.DataFrame, results: Results) -> Figure:
     """Draw both runs of each config of `repeated`, joined by a line, a panel for each rate."""
     if table.empty:
         return _stamp(nothing_yet(), results)
-    values = ["never decayed", "decayed"]
-    figure, axes = canvas(3.2, len(values), sharey=True)
-    for ax, value in zip(axes, values, strict=True):
-        part = table[table["rate"] == value].sort_values("apart", key=np.abs).reset_index()
+    figure, axes = canvas(3.2, 2, sharey=True)
+    for ax, rate in zip(axes, ("never decayed", "decayed"), strict=True):
+        part = table[table["rate"] == rate].sort_values("apart", key=np.abs).reset_index()
         for arm, look in looks(_arms(table)).items():
             mine = part[part["arm"] == arm]
             ax.vlines(mine.index, mine["first"], mine["again"], color=look["color"], lw=1.2)
             ends = pd.concat([mine["first"], mine["again"]])
             ax.plot(ends.index, ends, **look, ls="none", ms=5, label=arm)
-        ax.set_title(value, fontsize=10)
-        ax.set_xticks([])
-        ax.set_xlabel("one config each, run twice")
+        ax.set_title(rate, fontsize=10)
+        ax.set(xticks=[], xlabel="one config each, run twice")
         ax.grid(axis="x", visible=False)
     axes[0].set_ylabel("final test accuracy, %")
     axes[-1].legend(fontsize=8)

@@ -1,35 +1,30 @@
 """What the best epoch on the test set adds, and to which arm (prediction 10).
 
 A paper that reports the best of N epochs has chosen the epoch with the images that it is judged
-by. The functions here take runs as `rgkit.recorded` labels them.
+by. The functions here take runs as `rgkit.recorded` labels them; the figures are at the end.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from rgkit.figures.plots import _arms, _stamp, nothing_yet
+from rgkit.figures.style import COLORS, canvas, looks
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference
 from rgkit.train.execute import Results
 
 HALF = "constant 1/2"
-COLUMNS = [
-    "setting",
-    "rate",
-    "comparison",
-    "seed",
-    "final",
-    "best",
-    "late",
-    "gain",
-    "own",
-    "others",
-]
+KEYS = ["setting", "rate", "comparison"]
+VALUES = ["final", "best", "late", "gain", "own", "others"]
+RATES = ("never decayed", "decayed")
 
 
 def late(values: ArrayLike, part: float = 1 / 3) -> NDArray[np.float64]:
@@ -140,17 +135,17 @@ def pairs(runs: pd.DataFrame, least: int = FIRST_SEEDS) -> pd.DataFrame:
     """
     parts = []
     for (setting, rate), own in runs.groupby(["setting", "rate"], sort=False):
-        arms = list(dict.fromkeys(own["arm"]))
-        wanted = [(a, "plain") for a in arms if a != "plain"] if "plain" in arms else []
-        wanted += [("RG", HALF)] if {"RG", HALF} <= set(arms) else []
+        arms = own.set_index("seed").groupby("arm", sort=False)
+        by_arm = {str(arm): rows[VALUES] for arm, rows in arms}
+        wanted = [(arm, "plain") for arm in by_arm if arm != "plain"] + [("RG", HALF)]
         for a, b in wanted:
-            one, two = (own[own["arm"] == arm].set_index("seed")[COLUMNS[4:]] for arm in (a, b))
-            gap = (one - two).dropna(subset=["final"])
-            if len(gap) >= least:
-                gap = gap.reset_index().assign(setting=str(setting), rate=str(rate))
-                parts.append(gap.assign(comparison=f"{a} − {b}")[COLUMNS])
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    table[COLUMNS[4:]] = table[COLUMNS[4:]].astype(float)
+            if {a, b} <= by_arm.keys():
+                gap = (by_arm[a] - by_arm[b]).dropna(subset=["final"]).reset_index()
+                gap = gap.assign(setting=str(setting), rate=str(rate), comparison=f"{a} − {b}")
+                parts += [gap] if len(gap) >= least else []
+    columns = [*KEYS, "seed", *VALUES]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    table = table[columns].astype(dict.fromkeys(VALUES, float))
     return table.assign(favour=table["gain"] * np.sign(table["others"]))
 
 
@@ -208,15 +203,13 @@ def verdicts(table: pd.DataFrame, delta: float = DELTA_ACCURACY) -> pd.DataFrame
     (``turned``) or the verdict (``changed``) is another one
     """
     rows = []
-    keys = ["setting", "rate", "comparison"]
-    for names, own in table.groupby(keys, sort=False):
+    for names, own in table.groupby(KEYS, sort=False):
         final, best = (difference(own[value].to_numpy()) for value in ("final", "best"))
         said = [d.verdict(delta) for d in (final, best)]
-        row: dict[str, object] = dict(zip(keys, names, strict=True)) | {"seeds": len(own)}
-        row |= {"final": final.mean, "by final": said[0], "best": best.mean, "by best": said[1]}
-        rows.append(row | {"turned": final.mean * best.mean < 0, "changed": said[0] != said[1]})
-    columns = [*keys, "seeds", "final", "by final", "best", "by best", "turned", "changed"]
-    return pd.DataFrame(rows, columns=columns)
+        turned, changed = final.mean * best.mean < 0, said[0] != said[1]
+        rows.append([*names, len(own), final.mean, said[0], best.mean, said[1], turned, changed])
+    found = ["seeds", "final", "by final", "best", "by best", "turned", "changed"]
+    return pd.DataFrame(rows, columns=[*KEYS, *found])
 
 
 def held_out(results: Results) -> pd.DataFrame:
@@ -238,3 +231,105 @@ def held_out(results: Results) -> pd.DataFrame:
             row = run.iloc[0][columns[:4]].to_dict()
             rows.append(row | {"test": test.max() - test[-1], "validation": picked - test[-1]})
     return pd.DataFrame(rows, columns=columns)
+
+
+def added(runs: pd.DataFrame, results: Results) -> Figure:
+    """Draw best − final of each arm, a panel for the rates that never fall and one for the others.
+
+    A mark is the mean over the seeds of a setting; a thin line joins the arms of one setting, the
+    thick bar is the mean over settings with its 95 % interval.
+
+    Parameters
+    ----------
+    runs : rows of `noise`, with the arms that are to be drawn
+    """
+    runs = runs.dropna(subset=["gain"])
+    if runs.empty:
+        return _stamp(nothing_yet(), results)
+    figure, axes = canvas(3.2, len(RATES), sharey=True)
+    arms = looks(_arms(runs))
+    for ax, rate in zip(axes, RATES, strict=True):
+        means = runs[runs["rate"] == rate].pivot_table("gain", "setting", "arm")
+        means = means.reindex(columns=list(arms))
+        ax.plot(range(len(arms)), means.T, color="#999999", lw=0.6, alpha=0.6)
+        for place, (arm, look) in enumerate(arms.items()):
+            known = means[arm].dropna()
+            if known.empty:
+                continue
+            ax.plot([place] * len(known), known, **look, ls="none", ms=5, alpha=0.7)
+            d = difference(known.to_numpy())
+            ends = d.interval() if d.pairs > 1 else (d.mean, d.mean)
+            ax.plot([place + 0.22] * 2, ends, color=look["color"], lw=3)
+            ax.plot(place + 0.22, d.mean, **look, ms=8, mec="white")
+        ax.set_xticks(range(len(arms)), [arm.replace(" ", "\n") for arm in arms])
+        ax.set_xlim(-0.4, len(arms) - 0.4)
+        ax.set_title(f"{rate}: {len(means)} settings", fontsize=10)
+    axes[0].set_ylabel("best − final, points")
+    return _stamp(figure, results)
+
+
+def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
+    """Draw best − final over the noise of one late epoch: a mark is an arm in a setting.
+
+    Filled where the rate never falls, hollow where it does; arms without a name of their own are
+    grey dots. A line is what the best of that many independent epochs without a trend would add.
+    """
+    runs = runs.dropna(subset=["gain", "own"])
+    if runs.empty:
+        return _stamp(nothing_yet(), results)
+    figure, (ax,) = canvas(3.8)
+    groups = runs.assign(own=runs["own"] ** 2).groupby(["setting", "rate", "arm"])
+    means = groups.agg({"gain": "mean", "late_epochs": "first", "own": "mean"}).reset_index()
+    means["own"] **= 0.5
+    for arm in _arms(means):
+        known = arm in COLORS
+        look = looks([arm])[arm] if known else {"color": "#a5aa99", "marker": "."}
+        for rate, fill in zip(RATES, ("full", "none"), strict=True):
+            own = means[(means["arm"] == arm) & (means["rate"] == rate)]
+            label = arm if known and fill == "full" else None
+            ax.plot(own["own"], own["gain"], ls="", ms=7, fillstyle=fill, label=label, **look)
+    edge = float(means["own"].max())
+    counts = sorted(means["late_epochs"].astype(int).unique())
+    for count, line in zip(counts, ("-", "--", ":", "-."), strict=False):
+        label = f"best of {count} independent epochs"
+        ax.plot([0, edge], [0, expected_best(1.0, count) * edge], f"k{line}", lw=1, label=label)
+    ax.set_ylim(-0.3, 1.25 * float(means["gain"].max()) + 0.5)
+    ax.set(xlabel="noise of one late epoch, points", ylabel="best − final, points")
+    ax.legend(fontsize=8)
+    return _stamp(figure, results)
+
+
+def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
+    """Draw each comparison by the best epoch over the same by the final one.
+
+    On the diagonal the choice of the epoch changes nothing; in the shaded quarters it turns the
+    sign. A ring marks a comparison whose verdict is another one.
+
+    Parameters
+    ----------
+    table : rows of `verdicts`
+    delta : half the width of the band in which a difference is too small to matter
+    """
+    if table.empty:
+        return _stamp(nothing_yet(), results)
+    figure, (ax,) = canvas(4.2)
+    sides = table[["final", "best"]].to_numpy()
+    edge = 1.08 * max(float(abs(sides).max()), 4 * delta)
+    for across, down in (([-edge, 0], edge), ([0, edge], -edge)):
+        ax.fill_between(across, 0, down, color="#b00000", alpha=0.07, lw=0)
+    band: dict[str, Any] = {"color": "#999999", "alpha": 0.25, "lw": 0}
+    ax.axvspan(-delta, delta, **band)
+    ax.axhspan(-delta, delta, **band, label=f"±Δ = {delta} points")
+    ax.plot([-edge, edge], [-edge, edge], color="black", lw=0.8)
+    for rate, arm, marker in zip(RATES, ("RG", HALF), "os", strict=True):
+        own = table[table["rate"] == rate]
+        look: dict[str, Any] = {"color": COLORS[arm], "ms": 5, "alpha": 0.7}
+        ax.plot(own["final"], own["best"], marker, label=rate, **look)
+    changed = table[table["changed"]]
+    ring: dict[str, Any] = {"ms": 12, "mfc": "none", "mec": "black", "label": "another verdict"}
+    ax.plot(changed["final"], changed["best"], "o", **ring)
+    shown = (max(sides.min() - 1, -edge), min(max(sides.max(), 4 * delta) + 1, edge))
+    ax.set(xlim=shown, ylim=shown, ylabel="by the best epoch, points")
+    ax.set_xlabel("difference of two arms by the final epoch, points")
+    ax.legend(fontsize=8)
+    return _stamp(figure, results)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rgkit.chapters.effective import expected
 from rgkit.figures.plots import (
     _arms,
     _each,
@@ -128,28 +125,3 @@ def _own_best(ax: Axes, runs: pd.DataFrame, panels: str, values: list[object]) -
     low, high = ax.get_ylim()
     ax.set_ylim(low - 0.35 * (high - low), high)  # room for the rates
     ax.grid(axis="x", visible=False)
-
-
-def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure:
-    """Draw the effective learning rate relative to plain training, with what theory expects.
-
-    Parameters
-    ----------
-    rates : DataFrame from `rgkit.effective_rates`, or of `foretold`, which is drawn too
-    """
-    figure, parts = _panels(rates, panels, None, height=2.8)
-    for ax, frame in parts:
-        draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
-        others = looks(a for a in _arms(frame) if a != "plain").items()
-        for broken, (arm, look) in zip(itertools.cycle(["-.", (0, (6, 1))]), others, strict=False):
-            ax.axhline(expected(arm)["last"], color=look["color"], lw=1, ls="--")
-            ax.axhline(expected(arm)["first"], color="#777777", lw=1, ls=":")
-            if "foretold" in frame:
-                path = frame[frame["arm"] == arm].groupby("epoch")["foretold"].mean()
-                ax.plot(
-                    path.index, path, ls=broken, color="#222222", lw=1, label=f"{arm}, foretold"
-                )
-        ax.set_ylim(0.4, max(1.1, rates["relative"].max() + 0.03))
-    _label_edges(parts, "epoch", "effective rate / plain")
-    parts[-1][0].legend(fontsize=8, loc="lower right")
-    return _stamp(figure, results)

@@ -7,46 +7,60 @@ import json
 import pytest
 import torch
 
-from rgkit.bench import blocks, paper_style, pictures, suite
+from rgkit.bench import blocks, suite
+from rgkit.bench.pictures import MASKS, OneByOne, padding, pictures
 from rgkit.book import bench_page
 from rgkit.data.augment import Augmenter, epoch_plan
+from rgkit.data.layouts import IMAGENET
+from rgkit.runs.kinds import Classification
 
-TINY = "resnet8(2)"
+TINY = Classification(model="resnet8(2)", batch=16)
+PIXELS = MASKS.replace(model="pspnet('resnet18', 4)", batch=4)
 
 
 @pytest.mark.parametrize(
     "block",
     [
-        lambda: paper_style.paper_style(TINY, 1, "cpu"),
+        lambda: blocks.paper_style(TINY, 1, "cpu"),
+        lambda: blocks.paper_style(PIXELS, 1, "cpu"),
         lambda: blocks.ours(TINY, 1, "cpu"),
         lambda: blocks.ours(TINY, 1, "cpu", precision="float32", channels_last=False),
+        lambda: blocks.ours(PIXELS, 1, "cpu"),
         lambda: blocks.plain(TINY, "cpu", "bfloat16"),
-        lambda: pictures.plain("cpu", "float32"),
-        lambda: blocks.in_streams(TINY, 1, 2, "cpu"),
+        lambda: blocks.plain(PIXELS, "cpu", "float32"),
         lambda: blocks.stacked(TINY, 1, 2, "cpu"),
     ],
-    ids=["paper", "ours", "contiguous", "plain", "plain masks", "in turn", "stacked"],
+    ids=["paper", "paper masks", "ours", "contiguous", "masks", "plain", "plain masks", "stacked"],
 )
 def test_every_block_trains_and_returns_a_speed(block):
     assert block()() > 0
 
 
 def test_processes_start_each_round_together():
-    assert min(blocks.in_processes(TINY, 1, 2, "cpu", 2)) > 0
+    speeds = blocks.in_processes(TINY, 1, 2, "cpu", 2)
+    assert len(speeds) == 2
+    assert min(speeds) > 0
 
 
 def test_the_paper_style_loop_and_ours_see_images_that_look_the_same():
     """Both crop, mirror and normalise: the mean of many images agrees."""
-    theirs = paper_style._Images(200)
-    shown, _ = paper_style.pixels(200)
-    look = (paper_style.MEAN, paper_style.STD, paper_style.PADDING)
-    ours = Augmenter(torch.from_numpy(shown), *look)
-    plan = epoch_plan(200, 0, 0, "crop+flip", paper_style.PADDING, "cpu")
+    theirs = OneByOne(TINY, 200)
+    shown, _ = pictures(TINY, 200)
+    ours = Augmenter(torch.from_numpy(shown), *IMAGENET, padding(TINY))
+    plan = epoch_plan(200, 0, 0, "crop+flip", padding(TINY), "cpu")
     a = torch.stack([theirs[n][0] for n in range(200)])
     b = ours.batch(*plan)
     assert a.shape == b.shape
     assert abs(float(a.mean() - b.mean())) < 0.05
     assert abs(float(a.std() - b.std())) < 0.05
+
+
+def test_a_mask_is_mirrored_with_its_picture_and_what_is_read_is_what_ours_cuts():
+    one, mask = OneByOne(PIXELS, 2)[1]
+    images, masks = (torch.from_numpy(part) for part in pictures(PIXELS, 2))
+    look = Augmenter(images, *IMAGENET, 0).plain(torch.tensor([1]))[0]
+    theirs = [(one, mask), (one.flip(-1), mask.flip(-1))]
+    assert any(torch.allclose(x, look, atol=1e-5) and torch.equal(y, masks[1]) for x, y in theirs)
 
 
 def test_blocks_are_interleaved():
@@ -60,24 +74,30 @@ def test_blocks_are_interleaved():
     assert found == {"a": [1.0] * 3, "b": [1.0] * 3}
 
 
-def test_both_loops_with_masks_take_their_steps():
-    """On a tiny network: speeds are positive, and what the yardstick reads is what ours cuts."""
-    small = "pspnet('resnet18', 4)"
-    for block in (pictures.paper_style(1, "cpu", small), pictures.ours(1, "cpu", small)):
-        assert block() > 0
-    one, mask = pictures._Pairs(2)[1]
-    images, masks = (torch.from_numpy(part) for part in pictures.pictures(2))
-    look = Augmenter(images, *pictures.IMAGENET, 0).plain(torch.tensor([1]))[0]
-    theirs = [(x, y) for x, y in ((one, mask), (one.flip(-1), mask.flip(-1)))]
-    assert any(
-        torch.allclose(x, look, atol=1e-5) and torch.equal(y, masks[1].long()) for x, y in theirs
-    )
-
-
 def test_a_ratio_is_a_geometric_mean_with_an_interval():
-    middle, low, high = suite._bounds(suite._ratio([2.0, 8.0, 4.0], [1.0, 2.0, 1.0]))
+    middle, low, high = blocks.ratio([2.0, 8.0, 4.0], [1.0, 2.0, 1.0])
     assert low < middle < high
     assert middle == pytest.approx((2 * 4 * 4) ** (1 / 3))
+
+
+def test_the_suite_writes_what_the_page_reads_and_replaces_nothing(tmp_path, monkeypatch):
+    """Every section but the book, on blocks that make their speeds up."""
+    speeds = iter(range(10, 10**6))
+    for name in ("paper_style", "plain", "stacked", "timed", "by_hand"):
+        monkeypatch.setattr(blocks, name, lambda *a: lambda: float(next(speeds)))
+    monkeypatch.setattr(blocks, "in_processes", lambda *a: [float(next(speeds))] * a[-1])
+    monkeypatch.setattr(blocks, "matrix_rate", lambda *a: 1e9)
+    monkeypatch.setattr(suite, "ours", lambda *a, **k: lambda: float(next(speeds)))
+    monkeypatch.setattr(suite, "loading", lambda: [{"records": 100, "seconds": 0.1}])
+    monkeypatch.setattr(suite.shutil, "which", lambda *a, **k: None)
+    path = suite.run("cpu", quick=True, folder=tmp_path)
+    found = json.loads(path.read_text())
+    assert found["quick"]
+    assert suite.run("cpu", quick=True, folder=tmp_path) != path
+    path.write_text(json.dumps(found | {"quick": False}))
+    text = bench_page.page(tmp_path)
+    assert "a process each, 2" in text
+    assert "Random Gradient's cost per step" in text
 
 
 @pytest.fixture
@@ -89,14 +109,14 @@ def measured():
         "cores": 2,
         "loading": [{"records": 100, "seconds": 0.1}],
         "throughput": [
-            {"model": TINY, "jobs": 2, **speeds, "ratio_alone": [2.0, 1.9, 2.1],
+            {"model": "tiny", "jobs": 2, **speeds, "ratio_alone": [2.0, 1.9, 2.1],
              "ratio_together": [4.0, 3.9, 4.1], "runs_per_hour": 3.0, "share_of_matrix_rate": 0.5}
         ],
         "masked": [{"model": "tiny", "paper": [5.0], "alone": [15.0],
                     "ratio_alone": [3.0, 2.5, 3.5]}],
-        "ways": [{"model": TINY, "way": "a process each", "jobs": 2, "images_per_s": [40.0]}],
-        "choices": [{"model": TINY, "choice": "<float32>", "images_per_s": [20.0]}],
-        "overhead": [{"model": TINY, "pairs": 4, "percent": [0.1, -0.2, 0.4]}],
+        "ways": [{"model": "tiny", "way": "a process each", "jobs": 2, "images_per_s": [40.0]}],
+        "choices": [{"model": "tiny", "choice": "<float32>", "images_per_s": [20.0]}],
+        "overhead": [{"model": "tiny", "pairs": 4, "percent": [0.1, -0.2, 0.4]}],
         "source": {"device": "Abacus, one thread", "seconds": 60.0, "date": "2026-01-01",
                    "versions": {"torch": "9"}, "commit": "abc"},
     }  # fmt: skip

@@ -13,8 +13,7 @@ mpl.use("agg")
 from rgkit.book.notebook import UsageError, check_parameters, grid
 from rgkit.book.report import SOURCE_MIME
 from rgkit.book.unmeasured import hide_unmeasured
-from rgkit.chapters import branched, calibrated_plots
-from rgkit.chapters.calibration import costs_of_networks
+from rgkit.chapters import branched, calibration
 from rgkit.runs import profiles
 from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import ConfigError
@@ -82,12 +81,12 @@ def test_the_line_of_the_figure_joins_plain_networks_and_no_others():
     cells = profiles.classification(
         "smoke", vary=branched.turns(SMALL, PARTS, ["digits"]), seed=[0], lr=[0.1]
     )
-    costs = branched.by_part(costs_of_networks(cells).reset_index(), PARTS)
+    costs = branched.by_part(calibration.costs(cells).reset_index(), PARTS)
     costs = costs.set_index(["model", "arm"])
     rows = [dict(cell.labels) | {"final": 50.0 + place} for place, cell in enumerate(cells)]
     own = branched.by_part(pd.DataFrame(rows), PARTS)
     results = Results(Grid((), "quick"), (), own, own)
-    figure = calibrated_plots.errors_by_cost(own, costs, results)
+    figure = calibration.error_by_cost(own, costs, results)
     assert [ax.get_title() for ax in figure.axes] == [
         "made from resnet8(2), digits",
         "made from resnet8(3), digits",

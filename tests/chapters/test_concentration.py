@@ -38,11 +38,10 @@ def test_a_walk_from_the_ridge_ends_in_one_of_two_valleys():
 
 def test_the_bounds_by_hand():
     x = np.array([0.0, 1.0, 5.0, 40.0])
-    for value, d in zip(c.bound(x, 100, 2.0), x, strict=True):
-        assert value == pytest.approx(min(1, 2 * math.exp(-(d**2) / (2 * 100 * 4))))
-    for value, d in zip(c.bound_of_lemma(x, 100, 2.0), x, strict=True):
-        lam = 100 * d
-        assert value == pytest.approx(min(1, 2 * math.exp(-(lam**2) / (100 * 4))))
+    found = c.bounds(x, 100)
+    for d, theorem, lemma in zip(x, found["theorem"], found["lemma"], strict=True):
+        assert theorem == pytest.approx(min(1, 2 * math.exp(-(d**2) / (2 * 100))))
+        assert lemma == pytest.approx(min(1, 2 * math.exp(-((100 * d) ** 2) / 100)))
 
 
 def test_tails_count_and_their_lower_limits_are_below_them():

@@ -69,7 +69,7 @@ def test_the_table_is_rate_times_weight_over_squared_norm(tmp_path):
     base = Classification(data="digits", images=64, model="resnet8(2)", epochs=2, batch=32)
     axes = {"lr": [0.1, 0.2], "arm": ["plain", "RG", "half rate, twice decay"], "seed": [0, 1]}
     grid = Grid(cross(base, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     table = effective_rates(results)
     assert len(table) == len(results.epochs) == 12 * 2
     for _, row in table.iterrows():
@@ -91,7 +91,7 @@ def test_the_foretold_rate_of_a_run_is_that_of_its_own_settings(tmp_path):
     arms = ["plain", "RG", "constant 1/2", "half rate, twice decay"]
     axes = {"momentum": [0.5], "arm": arms, "seed": [0]}
     grid = Grid(cross(base, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     table = foretold(results).pivot(index="epoch", columns="arm", values="foretold")
     assert table["plain"].tolist() == pytest.approx([1, 1])
     norms = [np.array(r.epochs["weight_norm"]) for r in results.records]
@@ -104,9 +104,9 @@ def test_the_foretold_rate_of_a_run_is_that_of_its_own_settings(tmp_path):
     other = ["late('uniform(0, 1)', 0.5)", "linear(2, 0)", "lr linear(2, 0)", "formula('u * t')"]
     odd = axes | {"arm": ["plain", *other]}
     changing = Grid(cross(base, odd), "quick", "", tuple(odd))
-    others = foretold(run(changing, device="cpu", store=Store(tmp_path), show=False))
+    others = foretold(run(changing, device="cpu", jobs=1, store=Store(tmp_path), show=False))
     counted = others.groupby("arm")["foretold"].count().to_dict()
     assert counted == {"plain": 2} | dict.fromkeys(other, 0)
     none = Grid(grid.cells[1:], "quick", "", tuple(axes))
-    alone = run(none, device="cpu", store=Store(tmp_path), show=False)
+    alone = run(none, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert foretold(alone)["foretold"].isna().all()

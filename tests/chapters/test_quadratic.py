@@ -1,6 +1,5 @@
 """The quadratic laboratory: every exact statement of predictions 1 to 5, and slow twins."""
 
-import doctest
 import math
 
 import numpy as np
@@ -19,10 +18,6 @@ COIN = np.array([0.0, 2 / 3, 2 / 3, 2 / 3])
 
 def uniform(steps: int, paths: int, seed: int = 0) -> Array:
     return quadratic.arm_weights("RG", steps, paths, seed)
-
-
-def test_the_examples_in_the_docstrings_run() -> None:
-    assert doctest.testmod(quadratic).failed == 0
 
 
 # --- slow twins -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rgkit.book.describe import describe
-from rgkit.chapters import selection, selection_plots
+from rgkit.chapters import selection
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation, Trained
 from rgkit.runs.library import labels_of, recorded
@@ -116,10 +116,10 @@ def test_pairs_need_both_arms_plain_training_and_enough_seeds(tmp_path):
     assert selection.verdicts(empty).empty
     results = results_of(store, configs)
     figures = [
-        selection_plots.added(runs, results),
-        selection_plots.against_noise(runs, results),
-        selection_plots.by_both(selection.verdicts(selection.pairs(runs)), results, 0.3),
-        selection_plots.by_both(selection.verdicts(empty), results, 0.3),
+        selection.added(runs, results),
+        selection.against_noise(runs, results),
+        selection.by_both(selection.verdicts(selection.pairs(runs)), results, 0.3),
+        selection.by_both(selection.verdicts(empty), results, 0.3),
     ]
     assert [len(figure.axes) for figure in figures] == [2, 1, 1, 1]
 
