@@ -137,9 +137,10 @@ def ours(
     return timed(epoch, count, threads)
 
 
-def by_hand(config: Case, device: str, precision: str) -> Callable[[int, bool], Tensor]:
+def by_hand(config: Case, device: str, precision: str = "") -> Callable[[int, bool], Tensor]:
     """Return steps in plain PyTorch on one batch that lies ready: so many, with Random Gradient."""
     where = pick_device(device)
+    precision = precision or arithmetic(config, where)
     net = network(config).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, y = (torch.from_numpy(part).to(where) for part in pictures(config, config.batch))
     x = (x / 255).contiguous(memory_format=torch.channels_last)

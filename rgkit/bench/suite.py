@@ -18,14 +18,7 @@ from rgkit.bench.pictures import MASKS, Case
 from rgkit.models.cost import cost
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Store, source
-from rgkit.train.device import (
-    arithmetic,
-    cores,
-    default_jobs,
-    device_name,
-    pick_device,
-    processor,
-)
+from rgkit.train.device import cores, default_jobs, device_name, pick_device, processor
 
 MODELS = ("resnet8(16)", "resnet18", "resnet34")
 SMALL = ("resnet8(16)", "airbench(16)", "small_densenet", "small_mobilenetv2")
@@ -40,11 +33,11 @@ def _gpu(device: str) -> bool:
     return pick_device(device).type == "cuda"
 
 
-def _of(model: str) -> Classification:
+def _of(model: str) -> Case:
     return Classification(model=model, batch=128)
 
 
-def _usual(device: str) -> tuple[Classification, int]:
+def _usual(device: str) -> tuple[Case, int]:
     """The network whose step is looked at closely, and the steps of a block."""
     if _gpu(device):
         return _of("resnet34"), 100
@@ -94,8 +87,7 @@ def arithmetics(rounds: int, device: str) -> Rows:
     The ratio is of the time for an image, ours to that of the faster of the two.
     """
     rows, both = [], ("float32", "bfloat16")
-    cases: list[Case] = [*map(_of, SMALL), MASKS]
-    for config in cases:
+    for config in (*map(_of, SMALL), MASKS):
         steps = 100 if _gpu(device) or config is MASKS else 20
         timed = {precision: blocks.plain(config, device, precision) for precision in both}
         found = interleaved(timed | {"ours": ours(config, steps, device)}, rounds)
@@ -140,8 +132,8 @@ def choices(rounds: int, device: str) -> Rows:
             kinds = ("plain", "captured", "compiled")
             options = {f"{kind} step": {"kind": kind} for kind in kinds}
         for name, option in options.items():
-            block = ours(config, steps, device, precision=precision, **option)
-            timed[f"{precision}, {name}"] = block
+            named = f"{precision}, {name}"
+            timed[named] = ours(config, steps, device, precision=precision, **option)
     found = interleaved(timed, rounds)
     return [{"model": config.model, "choice": n, "images_per_s": v} for n, v in found.items()]
 
@@ -149,7 +141,7 @@ def choices(rounds: int, device: str) -> Rows:
 def overhead(device: str, pairs: int) -> Rows:
     """The cost of Random Gradient per step, paired and interleaved, in percent with interval."""
     config, _ = _usual(device)
-    take = blocks.by_hand(config, device, arithmetic(config, pick_device(device)))
+    take = blocks.by_hand(config, device)
     steps = 20 if _gpu(device) else 10
     timed = {
         "plain": blocks.timed(lambda: take(steps, False), steps),
