@@ -1,0 +1,114 @@
+"""What an executed notebook depends on, part by part: so it is known why a page is out of date.
+
+Of rgkit these are the modules that the notebook imports, and what they import in turn.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import rgkit
+from rgkit.book.notebook import cells, grid
+from rgkit.runs.records import Store
+from rgkit.stats.verdicts import LEDGERS
+
+PACKAGE = Path(rgkit.__file__).parent
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "papermill")
+MAGIC = re.compile(r"^\s*[%!].*$", re.M)  # a line of IPython's, which is no Python
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(hashlib.sha256(part).digest())
+    return total.hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return "none"
+
+
+@cache
+def imported(source: str) -> frozenset[str]:
+    """Return the dotted names under rgkit that a source imports, inside functions, too.
+
+    A name of rgkit itself stands for its home. What is imported from a module may be another
+    module or any name in it.
+
+    >>> sorted(imported("import rgkit; from rgkit.data import cifar; rgkit.glue(gap=1)"))
+    ['rgkit', 'rgkit.book.report.glue', 'rgkit.data.cifar']
+    """
+    names: list[str] = []
+    with contextlib.suppress(SyntaxError):  # such a cell says so when it is executed
+        for node in ast.walk(ast.parse(MAGIC.sub("", source))):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names += [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                names.append(f"{node.value.id}.{node.attr}")
+    homes = {f"rgkit.{name}": f"rgkit.{home}.{name}" for name, home in rgkit.HOME_OF.items()}
+    return frozenset(homes.get(name, name) for name in names if name.partition(".")[0] == "rgkit")
+
+
+def modules(sources: Iterable[str]) -> dict[str, Path]:
+    """Return the modules of rgkit that sources import, and what these import in turn, by name.
+
+    Without rgkit itself, which only says where the names live that are imported from it.
+    """
+    found: dict[str, Path] = {}
+    todo = list(sources)
+    while todo:
+        for name in imported(todo.pop()):
+            path = PACKAGE
+            for part in name.split(".")[1:]:
+                path /= part
+                files = [f for f in (path / "__init__.py", path.with_suffix(".py")) if f.is_file()]
+                module = ".".join(("rgkit", *path.relative_to(PACKAGE).parts))
+                if files and module not in found:
+                    found[module] = files[0]
+                    todo.append(files[0].read_text())
+    return found
+
+
+def _code(path: Path) -> list[bytes]:
+    """A module's text, and the files below its folder that it names, such as templates."""
+    text = path.read_text()
+    beside = sorted(p for p in path.parent.rglob("*.*") if p.suffix not in (".py", ".pyc"))
+    return [text.encode(), *(file.read_bytes() for file in beside if file.name in text)]
+
+
+def records(path: Path, parameters: Mapping[str, Any]) -> list[Path]:
+    """Return the files of a notebook's records, there or not, with their repeats."""
+    store, configs = Store(), [cell.config for cell in grid(path, parameters)]
+    first = {store.path(config) for config in configs}
+    return sorted(first.union(*(store.repeats(config) for config in configs)))
+
+
+def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an executed notebook depends on, part by part, as digests.
+
+    The parts are its own text, its parameters, each module of rgkit that it imports, the ledger of
+    claims, the records of its runs, and the packages that draw and compute.
+    """
+    runs = records(path, parameters)
+    code = {name: _digest(_code(file)) for name, file in modules(cells(path)).items()}
+    return {
+        "notebook": _digest([path.read_bytes()]),
+        "parameters": _digest([json.dumps(parameters, sort_keys=True).encode()]),
+        **dict(sorted(code.items())),
+        "ledger": _digest(file.read_bytes() for file in LEDGERS),
+        "records": _digest(p.read_bytes() if p.is_file() else b"missing" for p in runs),
+        "packages": _digest(_version(package).encode() for package in PACKAGES),
+    }
