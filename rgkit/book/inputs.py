@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -62,31 +63,46 @@ def imported(source: str) -> frozenset[str]:
     return frozenset(homes.get(name, name) for name in names if name.partition(".")[0] == "rgkit")
 
 
-def modules(sources: Iterable[str]) -> dict[str, Path]:
-    """Return the modules of rgkit that sources import, and what these import in turn, by name.
-
-    Without rgkit itself, which only says where the names live that are imported from it.
-    """
-    found: dict[str, Path] = {}
-    todo = list(sources)
-    while todo:
-        for name in imported(todo.pop()):
-            path = PACKAGE
-            for part in name.split(".")[1:]:
-                path /= part
-                files = [f for f in (path / "__init__.py", path.with_suffix(".py")) if f.is_file()]
-                module = ".".join(("rgkit", *path.relative_to(PACKAGE).parts))
-                if files and module not in found:
-                    found[module] = files[0]
-                    todo.append(files[0].read_text())
+@cache
+def _every_module(package: Path) -> dict[str, Path]:
+    """The modules below a package by name; not rgkit itself, which only says where names live."""
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    del found["rgkit"]
     return found
 
 
-def _code(path: Path) -> list[bytes]:
-    """A module's text, and the files below its folder that it names, such as templates."""
-    text = path.read_text()
-    beside = sorted(p for p in path.parent.rglob("*.*") if p.suffix not in (".py", ".pyc"))
-    return [text.encode(), *(file.read_bytes() for file in beside if file.name in text)]
+def modules(sources: Iterable[str]) -> dict[str, Path]:
+    """Return the modules of rgkit that sources import, and what these import in turn, by name."""
+    every, found, todo = _every_module(PACKAGE), dict[str, Path](), list(sources)
+    while todo:
+        for name in imported(todo.pop()):
+            for module in itertools.accumulate(name.split("."), "{}.{}".format):
+                if module in every and module not in found:
+                    found[module] = every[module]
+                    todo.append(every[module].read_text())
+    return found
+
+
+@cache
+def _data(package: Path) -> list[Path]:
+    """The files of a package that are no code, such as templates."""
+    return sorted(p for p in package.rglob("*.*") if p.suffix not in (".py", ".pyc"))
+
+
+def code(path: Path) -> dict[str, str]:
+    """Return each module of rgkit that a notebook imports with the digest of its code.
+
+    That is its text, and the files of the package that it names.
+    """
+    found = {}
+    for name, file in sorted(modules(cells(path)).items()):
+        text = file.read_bytes()
+        named = [other for other in _data(PACKAGE) if other.name.encode() in text]
+        found[name] = _digest([text, *(other.read_bytes() for other in named)])
+    return found
 
 
 def records(path: Path, parameters: Mapping[str, Any]) -> list[Path]:
@@ -103,11 +119,10 @@ def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
     claims, the records of its runs, and the packages that draw and compute.
     """
     runs = records(path, parameters)
-    code = {name: _digest(_code(file)) for name, file in modules(cells(path)).items()}
     return {
         "notebook": _digest([path.read_bytes()]),
         "parameters": _digest([json.dumps(parameters, sort_keys=True).encode()]),
-        **dict(sorted(code.items())),
+        **code(path),
         "ledger": _digest(file.read_bytes() for file in LEDGERS),
         "records": _digest(p.read_bytes() if p.is_file() else b"missing" for p in runs),
         "packages": _digest(_version(package).encode() for package in PACKAGES),

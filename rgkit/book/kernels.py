@@ -137,31 +137,30 @@ def _serve(build: Connection, tasks: list[Task], jobs: int, train: bool) -> None
     """
     os.setsid()  # Ctrl-C is for the build, whose end is then everybody's
     _warm_up(train)
+    fork = multiprocessing.get_context("fork")
     running: dict[Connection, tuple[Task, BaseProcess]] = {}
     try:
         while True:
             while tasks and len(running) < jobs:
                 task = tasks.pop(0)
                 result, sender = Pipe(duplex=False)
-                worker = multiprocessing.get_context("fork").Process(
-                    target=_work, args=(task, sender)
-                )
+                worker = fork.Process(target=_work, args=(task, sender))
                 worker.start()
                 sender.close()
                 running[result] = task, worker
             for ready in cast(list[Connection], wait([build, *running])):
                 if ready is build:
                     return  # the build has all it wanted, or is gone
-                task, worker = running.pop(ready)
+                task, ended = running.pop(ready)
                 try:
                     message = ready.recv()
                 except EOFError:
                     message = "no cell: the process that runs papermill died"
-                _end(worker)
+                _end(ended)
                 build.send((task.page, message))
     finally:
-        for _, worker in running.values():
-            _end(worker)
+        for _, left in running.values():
+            _end(left)
 
 
 def _end(worker: BaseProcess) -> None:

@@ -14,16 +14,7 @@ from rgkit.method.spec import nearest
 from rgkit.runs.grid import Grid
 
 MAX_CODE_LINES, MAX_PARAMETER_LINES = 10, 12
-TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "bool": (bool,),
-    "list": (list,),
-    "dict": (dict,),
-}
-
-
+KINDS = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -98,25 +89,21 @@ def parameters(path: Path) -> dict[str, Parameter]:
 
 def _read_value(text: str) -> Any:
     words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
     try:
-        return ast.literal_eval(text)
+        return words[text.lower()] if text.lower() in words else ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
 
 
 def _fits(value: Any, kind: str) -> bool:
-    base, _, inner = kind.partition("[")
-    if base not in TYPES:
+    base, _, inner = kind.removesuffix("]").partition("[")
+    if base == "float" and type(value) is int:
         return True
-    if isinstance(value, bool) and base != "bool":
+    if base in KINDS and (type(value) is bool) != (base == "bool"):
         return False
-    if not isinstance(value, TYPES[base]):
-        return False
-    if isinstance(value, list) and inner:
-        return all(_fits(item, inner.removesuffix("]")) for item in value)
-    return True
+    if base == "list" and isinstance(value, list) and inner:
+        return all(_fits(item, inner) for item in value)
+    return base not in KINDS or isinstance(value, KINDS[base])
 
 
 def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:

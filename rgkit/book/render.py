@@ -34,6 +34,15 @@ def interval(row: dict[str, Any]) -> str:
     return f"[{ends[0]:+.2f}, {ends[1]:+.2f}] {row['unit']}" if ends else "—"
 
 
+def smallest(row: dict[str, Any]) -> str:
+    """Return the smallest detectable effect of a verdict with its unit, or "".
+
+    >>> smallest({"detectable": 0.5, "unit": "%"})
+    '0.50 %'
+    """
+    return "" if row["detectable"] is None else f"{row['detectable']:.2f} {row['unit']}"
+
+
 def sentence(text: str) -> str:
     """Return words as a sentence: with a capital and a full stop."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
@@ -49,7 +58,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (kind, interval, sentence, median):
+    for function in (kind, interval, smallest, sentence, median):
         templates.filters[function.__name__] = function
     templates.filters["fmt"] = format
     templates.globals |= {"marks": MARKS, "verdicts": VERDICTS, "unmeasured": UNMEASURED}

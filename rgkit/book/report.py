@@ -26,14 +26,6 @@ from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"
 
-# A verdict speaks of the setting that was measured; below the paper's own, the box says so.
-LIMITS = {
-    "quick": " in this small setting (profile quick): a direction, not the paper's scale",
-    "embedded": " on embedded data, not on the paper's",
-    "audit": " by the paper's own printed numbers, before any measurement",
-    "short": " in a shorter or smaller setting than the paper's (profile short)",
-}
-
 
 class Measured(Protocol):
     """A grid with its records, such as `rgkit.Results`."""
@@ -132,10 +124,7 @@ def conclude(
         "seeds": seeds,
         "unit": unit,
     }
-    facts = claims.get(claim, {"says": says, "paper": "", "where": ""})
-    who = {"predictions": "The theory says", "": "The claim"}.get(facts["paper"], "The paper said")
-    limit = f" (profile {profile})" if says else LIMITS.get(profile, "")
-    box = render("verdict.html", row=row, who=who, facts=facts, limit=limit)
+    box = render("verdict.html", row=row, facts=claims.get(claim), says=says)
     text = f"{claim}: {verdict}. {measured} {in_words(row)}"
     _display({"text/html": box, "text/plain": text, VERDICT_MIME: row})
 

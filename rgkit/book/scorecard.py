@@ -21,21 +21,6 @@ PAPERS = {
     "calibrated-sgd": "Calibrated SGD",
     "predictions": "Our predictions",
 }
-# What the columns of the papers' tables are called here; a name speaks for itself.
-COLUMNS = dict.fromkeys(("model", "method", "backbone"), "") | {
-    "lr": "rate",
-    "rg": "RG",
-    "sigma": "σ",
-    "miou": "mean IoU",
-    "printed_map": "mAP",
-    "params_m": "parameters (M)",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "top1": "top 1",
-    "top5": "top 5",
-}
-LEFT_OUT = ("ap", "stages")  # one number for each class; how wide a network is
-NO_VALUE = {"curve": "only a curve", "picture": "only pictures", "statement": "no number"}
 Row = dict[str, Any]
 # A row's second half, where nothing is measured.
 NOTHING: Row = {
@@ -60,11 +45,7 @@ def printed(facts: Mapping[str, Any]) -> str:
     >>> printed({"kind": "curve"})
     'only a curve'
     """
-    lines = []
-    for row in facts.get("rows", ()):
-        named = {COLUMNS.get(k, k): v for k, v in row.items() if k not in LEFT_OUT}
-        lines.append(", ".join(f"{k} {v}".strip() for k, v in named.items()))
-    return "; ".join(lines) or facts.get("value") or NO_VALUE[facts["kind"]]
+    return render("printed.txt", claim={"rows": [], "value": "", **facts})
 
 
 def outputs(notebook: Mapping[str, Any], mime: str) -> Iterator[Any]:

@@ -13,7 +13,8 @@ UNMEASURED = "not measured"
 VERDICTS = (SUPPORTED, CONTRADICTED, EQUIVALENT, INCONCLUSIVE, UNMEASURED)
 
 LEDGERS = [
-    Path(__file__).resolve().parents[2] / "book" / name for name in ("claims.yml", "predictions.yml")
+    Path(__file__).resolve().parents[2] / "book" / name
+    for name in ("claims.yml", "predictions.yml")
 ]
 
 
