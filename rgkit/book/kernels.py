@@ -37,7 +37,10 @@ IMPORTS = (
     "rgkit.book.report", "rgkit.chapters.quadratic_plots", "rgkit.figures.rates",
     "rgkit.stats.tuning",
 )  # fmt: skip
-TRAINING_IMPORTS = ("rgkit.train.pool", "rgkit.train.timing")  # with torch; records need none
+TRAINING_IMPORTS = (
+    "rgkit.train.pool",
+    "rgkit.tasks.classification",
+)  # with torch; records need none
 
 
 @dataclass(frozen=True)

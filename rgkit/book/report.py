@@ -16,10 +16,9 @@ from typing import Any, Protocol
 
 from rgkit.book.render import interval as in_words
 from rgkit.book.render import render
-from rgkit.data import pairs
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import Grid
-from rgkit.runs.kinds import Trained, Translation
+from rgkit.runs.kinds import Trained
 from rgkit.runs.records import Record
 from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
 
@@ -168,7 +167,6 @@ def describe(grid: Grid) -> str:
     trained = [cell.config for cell in grid if isinstance(cell.config, Trained)]
     alike = len({(c.data, c.images, c.epochs) for c in trained}) == 1
     one = trained[0] if alike and trained[0] is grid[0].config else None
-    tuned = one and one.network().name == "airbench"
     return render(
         "describe.txt",
         profile=grid.profile,
@@ -177,8 +175,7 @@ def describe(grid: Grid) -> str:
         # Where the axes are not all crossed, a product would be read as one.
         crossed=len(grid) == math.prod(map(len, axes.values())),
         one=one,
-        kind="airbench" if tuned else one and one.task,
-        direction=isinstance(one, Translation) and pairs.words(one.data, one.direction),
+        scales=one.scales() if one else {},
         note=grid.note,
     )
 
