@@ -34,13 +34,9 @@ IMPORTS = (
     "papermill", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp",
     "ipykernel.debugger", "IPython.core.pylabtools", "yaml", "matplotlib.backends.backend_agg",
     "contourpy", "pandas.io.formats.html", "rgkit.stats.compare", "rgkit.book.report",
-    "rgkit.book.report", "rgkit.chapters.quadratic_plots", "rgkit.figures.rates",
-    "rgkit.stats.tuning",
+    "rgkit.figures.rates", "rgkit.stats.tuning",
 )  # fmt: skip
-TRAINING_IMPORTS = (
-    "rgkit.train.pool",
-    "rgkit.tasks.classification",
-)  # with torch; records need none
+WITH_TORCH = ("rgkit.train.pool", "rgkit.tasks.classification")  # which records do not need
 
 
 @dataclass(frozen=True)
@@ -182,7 +178,7 @@ def _warm_up(train: bool) -> None:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else the kernels' debugger complains
     sys.path[:] = [place for place in sys.path if place]  # kernels add their own folder
     gc.disable()
-    for name in (*IMPORTS, *(TRAINING_IMPORTS if train else ())):
+    for name in (*IMPORTS, *(WITH_TORCH if train else ())):
         import_module(name)
     _draw()
     gc.collect()
