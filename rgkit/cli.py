@@ -117,15 +117,13 @@ def check(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine has: versions, device, data, records."""
-    import platform
-
     import torch
 
     from rgkit.data.vision import import_torchvision
     from rgkit.runs.records import Store
     from rgkit.train.device import device_name
 
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")
+    print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, ", end="")
     print(f"torchvision {import_torchvision().__version__}")
     print(f"device: {device_name()}")
     print(f"records: {sum(1 for _ in Store())} in {Store().root}")

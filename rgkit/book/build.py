@@ -133,7 +133,7 @@ def contents(
     yield made / "status.md", scorecard.status(notebooks, failed)
     yield made / "bench.md", scorecard.bench(Store().root / "bench")
     yield extra / "scorecard.csv", scorecard.as_csv(table)
-    yield extra / "scorecard.json", scorecard.as_json(table)
+    yield extra / "scorecard.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n"
     for record in sorted(Store().root.glob("*/*.json")):
         yield extra / "results" / record.parent.name / record.name, record.read_bytes()
     yield extra / "mathjax" / MATHJAX, mathjax()

@@ -34,12 +34,6 @@ def _digest(parts: Iterable[bytes]) -> str:
     return total.hexdigest()[:16]
 
 
-def _version(package: str) -> str:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(package)
-    return "none"
-
-
 @cache
 def imported(source: str) -> frozenset[str]:
     """Return the dotted names under rgkit that a source imports, inside functions, too.
@@ -125,5 +119,5 @@ def inputs(path: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
         **code(path),
         "ledger": _digest(file.read_bytes() for file in LEDGERS),
         "records": _digest(p.read_bytes() if p.is_file() else b"missing" for p in runs),
-        "packages": _digest(_version(package).encode() for package in PACKAGES),
+        "packages": _digest(metadata.version(package).encode() for package in PACKAGES),
     }

@@ -177,13 +177,11 @@ def _warm_up(train: bool) -> None:
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else the kernels' debugger complains
     sys.path[:] = [place for place in sys.path if place]  # kernels add their own folder
-    gc.disable()
     for name in (*IMPORTS, *(WITH_TORCH if train else ())):
         import_module(name)
     _draw()
     gc.collect()
     gc.freeze()  # all this stays: kernels need neither search it nor copy it by searching
-    gc.enable()
 
 
 def _draw() -> None:

@@ -49,19 +49,25 @@ class Parameter:
     help: str
 
 
-def cells(path: Path, tag: str | None = None) -> list[str]:
-    """Return the sources of the code cells that carry a tag (of all, if none is given)."""
+def _read(path: Path) -> dict[str, Any]:
+    """A notebook, with the source of each cell as one text, and with its tags."""
     try:
-        notebook = json.loads(path.read_text())
-        code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+        notebook: dict[str, Any] = json.loads(path.read_text())
+        for cell in notebook["cells"]:
+            cell["source"] = "".join(cell["source"])
+            cell["tags"] = cell.get("metadata", {}).get("tags", [])
     except FileNotFoundError:
         hint = nearest(path.stem, [other.stem for other in find()])
         raise UsageError(f"{path}: there is no such notebook{hint}") from None
-    except (ValueError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a readable notebook ({error})") from None
-    if tag is not None:
-        code = [c for c in code if tag in c.get("metadata", {}).get("tags", [])]
-    return ["".join(c["source"]) for c in code]
+    return notebook
+
+
+def cells(path: Path, tag: str | None = None) -> list[str]:
+    """Return the sources of the code cells that carry a tag (of all, if none is given)."""
+    code = [cell for cell in _read(path)["cells"] if cell["cell_type"] == "code"]
+    return [cell["source"] for cell in code if tag is None or tag in cell["tags"]]
 
 
 def _only(path: Path, tag: str) -> str:
@@ -158,20 +164,17 @@ def problems(path: Path) -> list[str]:
     No outputs, no `def` or `class`, code cells of at most 10 lines, one parameters and one grid
     cell, and more prose than code.
     """
-    cells(path)  # refuses what is not a notebook
-    notebook = json.loads(path.read_text())
+    notebook = _read(path)
     found, code_lines, words = [], 0, 0
     for number, cell in enumerate(notebook["cells"]):
-        source = "".join(cell["source"])
-        where = f"{path}: cell {number}"
+        source, where = cell["source"], f"{path}: cell {number}"
         if cell["cell_type"] == "markdown":
             words += len(source.split())
         if cell["cell_type"] != "code":
             continue
         lines = [line for line in source.splitlines() if line.strip()]
         code_lines += len(lines)
-        parameters_cell = "parameters" in cell.get("metadata", {}).get("tags", [])
-        limit = MAX_PARAMETER_LINES if parameters_cell else MAX_CODE_LINES
+        limit = MAX_PARAMETER_LINES if "parameters" in cell["tags"] else MAX_CODE_LINES
         if len(lines) > limit:
             found.append(f"{where} has {len(lines)} lines; {limit} at most")
         if cell.get("outputs") or cell.get("execution_count") is not None:

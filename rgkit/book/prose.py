@@ -82,8 +82,8 @@ def fill_in(notebook: dict[str, Any]) -> dict[str, Any]:
         if cell["cell_type"] == "markdown":
             cell["source"] = ROLE.sub(reference, cell["source"])
         elif "outputs" in cell:  # what is stored is written now, and viewers cannot show it
-            stored = [o for o in cell["outputs"] if "scrapbook" in o.get("metadata", {})]
-            cell["outputs"] = [o for o in cell["outputs"] if o not in stored]
+            told = [o for o in cell["outputs"] if "scrapbook" not in o.get("metadata", {})]
+            cell["outputs"] = told
     return notebook
 
 

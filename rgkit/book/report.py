@@ -6,11 +6,13 @@ an output with a MIME type of its own beside the HTML box that people see.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +26,20 @@ from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
 
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a notebook says of a claim; `interval` and `detectable` are in `unit`."""
+
+    claim: str
+    verdict: str
+    measured: str
+    interval: tuple[float, float] | None = None
+    detectable: float | None = None
+    unit: str = ""
+    profile: str = ""
+    seeds: int = 0
 
 
 class Measured(Protocol):
@@ -113,16 +129,8 @@ def conclude(
         verdict, measured = UNMEASURED, "smoke test only"
     if verdict == UNMEASURED:  # NaN is no number for the pages that are made of it
         interval, detectable = None, None
-    row = {
-        "claim": claim,
-        "verdict": verdict,
-        "measured": measured,
-        "interval": interval,
-        "detectable": detectable,
-        "profile": profile,
-        "seeds": seeds,
-        "unit": unit,
-    }
+    entry = Verdict(claim, verdict, measured, interval, detectable, unit, profile, seeds)
+    row = dataclasses.asdict(entry)
     box = render("verdict.html", row=row, facts=claims.get(claim), says=says)
     text = f"{claim}: {verdict}. {measured} {in_words(row)}"
     _display({"text/html": box, "text/plain": text, VERDICT_MIME: row})

@@ -7,12 +7,13 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rgkit.book.notebook import ROOT
 from rgkit.book.render import render
-from rgkit.book.report import SOURCE_MIME, VERDICT_MIME
+from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, Verdict
 from rgkit.stats.verdicts import UNMEASURED, ledger
 
 PAPERS = {
@@ -22,17 +23,6 @@ PAPERS = {
     "predictions": "Our predictions",
 }
 Row = dict[str, Any]
-# A row's second half, where nothing is measured.
-NOTHING: Row = {
-    "verdict": UNMEASURED,
-    "measured": "not yet measured",
-    "interval": None,
-    "detectable": None,
-    "unit": "",
-    "profile": "",
-    "seeds": 0,
-    "page": "",
-}
 BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"
 PICTURE = Path("book", "_static", "headline.png")
 
@@ -71,7 +61,12 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for claim, facts in ledger().items():
         row = {"claim": claim} | {name: facts[name] for name in ("paper", "where", "says")}
         row["printed"] = "" if facts["paper"] == "predictions" else printed(facts)
-        table.append(row | NOTHING | found.get(claim, {}))
+        table.append(
+            row
+            | found.get(
+                claim, asdict(Verdict(claim, UNMEASURED, "not yet measured")) | {"page": ""}
+            )
+        )
     return table
 
 
@@ -96,11 +91,6 @@ def as_csv(table: list[Row]) -> str:
         low, high = row["interval"] or ("", "")
         writer.writerow(row | {"low": low, "high": high})
     return text.getvalue()
-
-
-def as_json(table: list[Row]) -> str:
-    """Return the scorecard as JSON."""
-    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
 
 def status(executed: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
