@@ -36,9 +36,9 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 @cache
 def imported(source: str) -> frozenset[str]:
-    """Return the dotted names under rgkit that a source imports, inside functions, too.
+    """Return the dotted names under rgkit that a source imports or names in a string.
 
-    A name of rgkit itself stands for its home. What is imported from a module may be another
+    Inside functions, too. A name of rgkit itself stands for its home. What is imported from a module may be another
     module or any name in it.
 
     >>> sorted(imported("import rgkit; from rgkit.data import cifar; rgkit.glue(gap=1)"))
@@ -53,6 +53,8 @@ def imported(source: str) -> frozenset[str]:
                 names += [f"{node.module}.{alias.name}" for alias in node.names]
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 names.append(f"{node.value.id}.{node.attr}")
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.append(node.value)  # a kind of run names its modules in words
     homes = {f"rgkit.{name}": f"rgkit.{home}.{name}" for name, home in rgkit.HOME_OF.items()}
     return frozenset(homes.get(name, name) for name in names if name.partition(".")[0] == "rgkit")
 

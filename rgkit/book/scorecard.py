@@ -61,12 +61,8 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for claim, facts in ledger().items():
         row = {"claim": claim} | {name: facts[name] for name in ("paper", "where", "says")}
         row["printed"] = "" if facts["paper"] == "predictions" else printed(facts)
-        table.append(
-            row
-            | found.get(
-                claim, asdict(Verdict(claim, UNMEASURED, "not yet measured")) | {"page": ""}
-            )
-        )
+        missing = asdict(Verdict(claim, UNMEASURED, "not yet measured")) | {"page": ""}
+        table.append(row | found.get(claim, missing))
     return table
 
 
