@@ -38,8 +38,8 @@ def _digest(parts: Iterable[bytes]) -> str:
 def imported(source: str) -> frozenset[str]:
     """Return the dotted names under rgkit that a source imports or names in a string.
 
-    Inside functions, too. A name of rgkit itself stands for its home. What is imported from a module may be another
-    module or any name in it.
+    Inside functions, too. A name of rgkit itself stands for its home. What is imported from a
+    module may be another module or any name in it.
 
     >>> sorted(imported("import rgkit; from rgkit.data import cifar; rgkit.glue(gap=1)"))
     ['rgkit', 'rgkit.book.report.glue', 'rgkit.data.cifar']
