@@ -46,19 +46,6 @@ def page_of(path: Path) -> str:
     return str((path.relative_to(ROOT) if inside else Path("notebooks", path.name)).with_suffix(""))
 
 
-def _duration(executed: Path) -> float:
-    """Return how many seconds a notebook took when it was executed last; unknown is long."""
-    try:
-        return float(json.loads(executed.read_text())["metadata"]["papermill"]["duration"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def _stamp(folder: Path, page: str) -> Path:
-    """The file that says what an executed page was made of."""
-    return folder / f"{page}.inputs.json"
-
-
 def execute_all(
     paths: Sequence[Path], folder: Path, parameters: Mapping[str, Any], jobs: int
 ) -> dict[str, str]:
@@ -66,7 +53,8 @@ def execute_all(
     todo: dict[str, Task] = {}
     for path in paths:
         page, now = page_of(path), inputs(path, parameters)
-        task, stamp = Task(page, path, folder / f"{page}.ipynb", parameters), _stamp(folder, page)
+        task = Task(page, path, folder / f"{page}.ipynb", parameters)
+        stamp = task.output.with_suffix(".inputs.json")  # what the page was made of
         before = json.loads(stamp.read_text()) if stamp.is_file() else {}
         changed = [part for part in now | before if before.get(part) != now.get(part)]
         if task.output.is_file() and not changed:
@@ -77,8 +65,8 @@ def execute_all(
         todo[page] = task
     failed: dict[str, str] = {}
     started = time.monotonic()
-    # The longest first, so that the last ones end together; where no time is known, by the text.
-    tasks = sorted(todo.values(), key=lambda t: (_duration(t.output), t.path.stat().st_size))[::-1]
+    # The longest first, so that the last ones end together.
+    tasks = sorted(todo.values(), key=lambda task: -task.path.stat().st_size)
     train = any(not file.is_file() for task in tasks for file in records(task.path, parameters))
     found = kernels.execute_all(tasks, jobs, train=train) if tasks else ()
     for done, (page, message) in enumerate(found, 1):
@@ -87,7 +75,8 @@ def execute_all(
         if message:
             failed[page] = message
         else:  # runs may have been trained just now, so the records are looked at again
-            _stamp(folder, page).write_text(json.dumps(inputs(todo[page].path, parameters)))
+            stamp = todo[page].output.with_suffix(".inputs.json")
+            stamp.write_text(json.dumps(inputs(todo[page].path, parameters)))
     return failed
 
 

@@ -105,7 +105,8 @@ def execute_all(
         with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
             futures = {pool.submit(execute, task): task.page for task in tasks}
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                died = future.exception()
+                yield futures[future], f"no cell: {died!r}" if died else future.result()
         return
     ours, theirs = Pipe()
     words = (theirs, list(tasks), jobs, train)
