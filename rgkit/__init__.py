@@ -7,8 +7,7 @@ machine that only trains needs neither SciPy nor a plotting library, and one tha
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
-    "book.describe": "banner",
+HOMES = {
     "stats.compare": "against crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
     "train.execute": "Results collect run",
@@ -16,20 +15,20 @@ _HOMES = {
     "runs.library": "recorded",
     "runs.controls": "arms_for",
     "runs.profiles": "classification no_runs segmentation translation",
-    "book.report": "conclude glue glue_intervals provenance",
+    "book.report": "banner conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
     "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool reduction runs_needed",
     "runs.records": "Record Store",
     "stats.tuning": "at_best best_rates chosen crossfit two_or_more",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+HOME_OF = {name: home for home, names in HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in HOME_OF:
         raise AttributeError(f"module 'rgkit' has no attribute {name!r}")
-    return getattr(import_module(f"rgkit.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"rgkit.{HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOME_OF)
+    return sorted(HOME_OF)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rgkit.book import notebook, plan
 from rgkit.book.notebook import UsageError
 from rgkit.runs.kinds import STEPS, ConfigError
 from rgkit.runs.profiles import NAMES as PROFILES
-
-
-def plan(args: argparse.Namespace) -> int:
-    """List the runs of every notebook: recorded, missing, and what the missing will cost."""
-    from rgkit.book.plan import show
-
-    return show(args)
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
@@ -34,38 +28,25 @@ def run(args: argparse.Namespace) -> int:
     """Execute one notebook with checked parameters, or train the missing runs of the plan."""
     if args.plan == (args.notebook is not None):
         raise UsageError("give either a notebook or --plan")
-    if not args.plan:
-        return _run_notebook(args)
-    from rgkit.book.plan import run as run_plan
+    if args.plan:
+        return plan.run(args)
+    from rgkit.book import kernels
+    from rgkit.book.build import page_of
+    from rgkit.book.prose import fill_in
 
-    return run_plan(args)
-
-
-def _run_notebook(args: argparse.Namespace) -> int:
-    from rgkit.book.build import execute, page_of
-    from rgkit.book.notebook import check_parameters, named, parameters
-    from rgkit.book.unmeasured import fill_in
-
-    path = named(args.notebook)
+    path = notebook.named(args.notebook)
     if args.help_notebook:
-        for p in parameters(path).values():
+        for p in notebook.parameters(path).values():
             print(f"{p.name}: {p.kind} = {p.default!r}  {p.help}")
         return 0
-    values = check_parameters(path, _pairs(args.parameter))
+    values = notebook.check_parameters(path, _pairs(args.parameter))
     output = Path(args.output or Path("_build", "runs", path.name))
-    message = execute(path, output, values, page_of(path))
+    message = kernels.execute(kernels.Task(page_of(path), path, output, values))
     if output.is_file():  # which it is not where no kernel came up
         copy = fill_in(json.loads(output.read_text()))
         output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n")
     print(f"FAILED {path}: {message}" if message else output, file=sys.stderr if message else None)
-    return 1 if message else 0
-
-
-def results(args: argparse.Namespace) -> int:
-    """Merge records from other machines into the store."""
-    from rgkit.book.plan import merge
-
-    return merge(args)
+    return int(bool(message))
 
 
 def book(args: argparse.Namespace) -> int:
@@ -85,9 +66,9 @@ def bench(args: argparse.Namespace) -> int:
 
 def readme(args: argparse.Namespace) -> int:
     """Write the findings and the picture of the built book into README.md."""
-    from rgkit.book.readme import update
+    from rgkit.book import scorecard
 
-    return update(Path(args.output), check=args.check)
+    return scorecard.readme(Path(args.output), check=args.check)
 
 
 def data(args: argparse.Namespace) -> int:
@@ -128,25 +109,21 @@ def data(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Check that notebooks keep the grammar and are committed without outputs."""
-    from rgkit.book.notebook import find, named, problems
-
-    paths = [named(p) for p in args.notebooks] or find()
-    found = [line for path in paths for line in problems(path)]
+    paths = [notebook.named(p) for p in args.notebooks] or notebook.find()
+    found = [line for path in paths for line in notebook.problems(path)]
     print("\n".join(found) or f"{len(paths)} notebooks keep the grammar")
-    return 1 if found else 0
+    return int(bool(found))
 
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine has: versions, device, data, records."""
-    import platform
-
     import torch
 
     from rgkit.data.vision import import_torchvision
     from rgkit.runs.records import Store
     from rgkit.train.device import device_name
 
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")
+    print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, ", end="")
     print(f"torchvision {import_torchvision().__version__}")
     print(f"device: {device_name()}")
     print(f"records: {sum(1 for _ in Store())} in {Store().root}")
@@ -164,13 +141,9 @@ def _count(text: str) -> int:
 
 def _seconds(text: str) -> float:
     """Read a time in seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
+    if not re.fullmatch(r"\d+(\.\d*)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} given; seconds, such as 3000")
-    return value
+    return float(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -184,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(function=function)
         return one
 
-    p = verb("plan", plan)
+    p = verb("plan", plan.show)
     p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])
     p.add_argument("--only", default="", metavar="PATTERN", help="notebooks with this in the name")
     p.add_argument("--json", action="store_true", help="for programs")
@@ -196,17 +169,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--plan", action="store_true", help="train the missing runs of all notebooks")
     p.add_argument("--profile", default="quick", choices=PROFILES, help="with --plan")
     p.add_argument("--only", default="", metavar="PATTERN", help="with --plan")
-    p.add_argument(
-        "--time-limit",
-        type=_seconds,
-        metavar="S",
-        help="with --plan: seconds; nothing is started that cannot end in time",
-    )
+    limit = "with --plan: seconds; nothing is started that cannot end in time"
+    p.add_argument("--time-limit", type=_seconds, metavar="S", help=limit)
     p.add_argument("--out", metavar="ARCHIVE", help="with --plan: write finished runs here, too")
     p.add_argument("--jobs", type=_count, help="with --plan: runs at the same time")
     p.add_argument("--device", default="auto", help="with --plan: auto, cpu, cuda, cuda:N")
     p.add_argument("--step", default="auto", choices=STEPS, help="with --plan, for experts")
-    p = verb("results", results)
+    p = verb("results", plan.merge)
     p.add_argument("action", choices=["merge"])
     p.add_argument("archives", nargs="+", metavar="ARCHIVE", help="made by --out, or a folder")
     p = verb("book", book)

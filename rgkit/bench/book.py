@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rgkit.book import build as ours
-from rgkit.book.jupyterbook import html
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of, source
 
@@ -77,4 +76,4 @@ def sequential(output: Path) -> int:
         options = {"cwd": str(path.parent), "kernel_name": "python3", "progress_bar": False}
         papermill.execute_notebook(str(path), str(copy), **options)
     ours.stage(output / "source", executed, pages, {})
-    return html(output / "source", output)
+    return ours.html(output / "source", output)

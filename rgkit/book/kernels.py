@@ -1,25 +1,42 @@
 """Notebooks through papermill: each on a kernel of its own, forked warm where the system can fork.
 
-A fresh kernel spends most of its life importing. So a build starts one process that imports what
-the notebooks need and then forks a kernel for each of them, see `rgkit.book.warm`.
+A fresh kernel spends most of its life importing. So a build starts one process, the server, which
+imports what the notebooks need. For each notebook it forks a worker, which runs papermill, and that
+forks the kernel it talks to. Worker, kernel and whatever a kernel starts are one process group: it
+is killed when the worker ends, and when the build is gone.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
+import io
 import json
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing.connection import Pipe
+from importlib import import_module
+from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
-START = "import sys; from rgkit.book.warm import serve; serve(int(sys.argv[1]))"
+IMPORTS = (
+    "papermill", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp",
+    "ipykernel.debugger", "IPython.core.pylabtools", "yaml", "matplotlib.backends.backend_agg",
+    "contourpy", "pandas.io.formats.html", "rgkit.stats.compare", "rgkit.book.report",
+    "rgkit.figures.rates", "rgkit.stats.tuning",
+)  # fmt: skip
+WITH_TORCH = ("rgkit.train.pool", "rgkit.tasks.classification")  # which records do not need
 
 
 @dataclass(frozen=True)
@@ -63,12 +80,9 @@ def execute(task: Task, manager: type | None = None) -> str:
     except PapermillExecutionError as error:
         first = next((s for s in error.source.splitlines() if s.strip()), "")
         return f"cell {error.cell_index} (`{first.strip()}`): {error.ename}: {error.evalue}"
+    except Exception as error:  # the kernel died or never came up
+        return f"no cell: {type(error).__name__}: {error}"
     return ""
-
-
-def no_cell(error: BaseException) -> str:
-    """Say what failed where it was no cell: the kernel died or never came up."""
-    return f"no cell: {type(error).__name__}: {error}"
 
 
 def execute_all(
@@ -91,26 +105,173 @@ def execute_all(
         with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
             futures = {pool.submit(execute, task): task.page for task in tasks}
             for future in as_completed(futures):
-                error = future.exception()
-                yield futures[future], no_cell(error) if error else future.result()
+                died = future.exception()
+                yield futures[future], f"no cell: {died!r}" if died else future.result()
         return
     ours, theirs = Pipe()
-    # The option is that of kernels, whose debugger complains without.
-    words = [sys.executable, "-Xfrozen_modules=off", "-c", START, str(theirs.fileno())]
+    words = (theirs, list(tasks), jobs, train)
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=words)
+    server.start()
+    theirs.close()
     left = {task.page for task in tasks}
-    # A session of its own: Ctrl-C is for the build, whose end is then everybody's.
-    with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
-    ):
-        theirs.close()
-        try:
-            ours.send((tasks, jobs, train))
-            while left:
-                page, message = ours.recv()
-                left.remove(page)
-                yield page, message
-        except (EOFError, OSError):
-            for page in sorted(left):
-                yield page, "no cell: the process that starts the kernels died"
-        finally:
-            ours.close()  # at which the server ends, and with it whatever is left below it
+    try:
+        while left:
+            page, message = ours.recv()
+            left.remove(page)
+            yield page, message
+    except (EOFError, OSError):
+        for page in sorted(left):
+            yield page, "no cell: the process that starts the kernels died"
+    finally:
+        ours.close()  # at which the server ends, and with it whatever is left below it
+        server.join()
+
+
+# --- the server -------------------------------------------------------------------------------
+
+
+def _serve(build: Connection, tasks: list[Task], jobs: int, train: bool) -> None:
+    """Import what notebooks need, then execute tasks in forked workers; end with the build.
+
+    This process has one thread, no event loop and no sockets of ZeroMQ, which no fork survives.
+    """
+    os.setsid()  # Ctrl-C is for the build, whose end is then everybody's
+    _warm_up(train)
+    fork = multiprocessing.get_context("fork")
+    running: dict[Connection, tuple[Task, BaseProcess]] = {}
+    try:
+        while True:
+            while tasks and len(running) < jobs:
+                task = tasks.pop(0)
+                result, sender = Pipe(duplex=False)
+                worker = fork.Process(target=_work, args=(task, sender))
+                worker.start()
+                sender.close()
+                running[result] = task, worker
+            for ready in cast(list[Connection], wait([build, *running])):
+                if ready is build:
+                    return  # the build has all it wanted, or is gone
+                task, ended = running.pop(ready)
+                try:
+                    message = ready.recv()
+                except EOFError:
+                    message = "no cell: the process that runs papermill died"
+                _end(ended)
+                build.send((task.page, message))
+    finally:
+        for _, left in running.values():
+            _end(left)
+
+
+def _end(worker: BaseProcess) -> None:
+    """Kill what is left of a worker's process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(cast(int, worker.pid), signal.SIGKILL)
+    worker.join()
+
+
+def _warm_up(train: bool) -> None:
+    """Import modules, and draw once, which takes longest the first time."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Chosen when matplotlib is imported, which is before ipykernel could choose it. The backend
+    # itself is not imported here: it looks for the shell that it shows figures in, once.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else the kernels' debugger complains
+    sys.path[:] = [place for place in sys.path if place]  # kernels add their own folder
+    for name in (*IMPORTS, *(WITH_TORCH if train else ())):
+        import_module(name)
+    _draw()
+    gc.collect()
+    gc.freeze()  # all this stays: kernels need neither search it nor copy it by searching
+
+
+def _draw() -> None:
+    """Draw a figure in the book's style that nobody sees: matplotlib keeps fonts and glyphs."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from rgkit.figures.style import use_style
+
+    with mpl.rc_context():
+        use_style()
+        figure = Figure(layout="constrained")  # not one of pyplot's, whose state it would change
+        axes = figure.subplots()
+        axes.plot([1e-3, 1e3], [0, 1], "o-", label="label")
+        axes.set(title="title", xlabel="$10^{1}$", ylabel="label", xscale="log")
+        axes.legend(title="title")
+        figure.savefig(io.BytesIO(), format="png")
+
+
+# --- a worker and its kernel ------------------------------------------------------------------
+
+
+def _work(task: Task, result: Connection) -> None:
+    """Execute one notebook on a kernel that is forked before any thread is started here."""
+    os.setsid()
+    reader, writer = Pipe(duplex=False)
+    kernel = multiprocessing.get_context("fork").Process(target=_kernel, args=(reader, result))
+    kernel.start()
+    server = cast(BaseProcess, multiprocessing.parent_process()).pid
+
+    def end_with_the_server() -> None:
+        while os.getppid() == server:
+            time.sleep(0.2)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=end_with_the_server, daemon=True).start()
+    result.send(execute(task, _manager(kernel, writer)))
+
+
+def _kernel(reader: Connection, result: Connection) -> None:
+    """Wait for a connection file; then be the kernel."""
+    result.close()  # the worker's: its end is to be seen although this process lives
+    arguments, folder, environment = reader.recv()
+    import numpy as np
+    from ipykernel.kernelapp import IPKernelApp
+
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    # As in every fresh process: the first of its kind, with random numbers of its own.
+    multiprocessing.current_process().name = "MainProcess"
+    multiprocessing.process._parent_process = None  # type: ignore[attr-defined]
+    np.random.seed()  # noqa: NPY002
+    sys.argv = ["ipykernel_launcher", *arguments]
+    # With a parent it does not print how to connect to it. It is not to watch this one (as it would
+    # any but 1): it might notice the end first and leave without those it started.
+    IPKernelApp.launch_instance([*arguments, "--IPKernelApp.parent_handle=1"])
+
+
+def _manager(kernel: BaseProcess, writer: Connection) -> type:
+    """Return a class of Jupyter's kernel managers for one process that waits to be a kernel."""
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    class Provisioner(LocalProvisioner):
+        async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+            after = cmd.index("ipykernel_launcher") + 1  # python -m ipykernel_launcher -f file
+            writer.send((cmd[after:], kwargs.get("cwd") or os.getcwd(), dict(kwargs["env"])))
+            self.process = cast(Any, kernel)
+            return self.connection_info
+
+        async def poll(self) -> int | None:
+            return kernel.exitcode
+
+        async def wait(self) -> int | None:
+            while kernel.exitcode is None:
+                await asyncio.sleep(0.01)
+            self.process = None
+            return kernel.exitcode
+
+        async def send_signal(self, signum: int) -> None:
+            if kernel.exitcode is None:
+                os.kill(cast(int, kernel.pid), signum)
+
+    class Manager(AsyncKernelManager):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.provisioner = Provisioner(
+                kernel_id=str(kernel.pid), kernel_spec=self.kernel_spec, parent=self
+            )
+
+    return Manager

@@ -14,16 +14,7 @@ from rgkit.method.spec import nearest
 from rgkit.runs.grid import Grid
 
 MAX_CODE_LINES, MAX_PARAMETER_LINES = 10, 12
-TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "bool": (bool,),
-    "list": (list,),
-    "dict": (dict,),
-}
-
-
+KINDS = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -58,19 +49,25 @@ class Parameter:
     help: str
 
 
-def cells(path: Path, tag: str | None = None) -> list[str]:
-    """Return the sources of the code cells that carry a tag (of all, if none is given)."""
+def _read(path: Path) -> dict[str, Any]:
+    """A notebook, with the source of each cell as one text, and with its tags."""
     try:
-        notebook = json.loads(path.read_text())
-        code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+        notebook: dict[str, Any] = json.loads(path.read_text())
+        for cell in notebook["cells"]:
+            cell["source"] = "".join(cell["source"])
+            cell["tags"] = cell.get("metadata", {}).get("tags", [])
     except FileNotFoundError:
         hint = nearest(path.stem, [other.stem for other in find()])
         raise UsageError(f"{path}: there is no such notebook{hint}") from None
-    except (ValueError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a readable notebook ({error})") from None
-    if tag is not None:
-        code = [c for c in code if tag in c.get("metadata", {}).get("tags", [])]
-    return ["".join(c["source"]) for c in code]
+    return notebook
+
+
+def cells(path: Path, tag: str | None = None) -> list[str]:
+    """Return the sources of the code cells that carry a tag (of all, if none is given)."""
+    code = [cell for cell in _read(path)["cells"] if cell["cell_type"] == "code"]
+    return [cell["source"] for cell in code if tag is None or tag in cell["tags"]]
 
 
 def _only(path: Path, tag: str) -> str:
@@ -98,25 +95,21 @@ def parameters(path: Path) -> dict[str, Parameter]:
 
 def _read_value(text: str) -> Any:
     words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
     try:
-        return ast.literal_eval(text)
+        return words[text.lower()] if text.lower() in words else ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
 
 
 def _fits(value: Any, kind: str) -> bool:
-    base, _, inner = kind.partition("[")
-    if base not in TYPES:
+    base, _, inner = kind.removesuffix("]").partition("[")
+    if base == "float" and type(value) is int:
         return True
-    if isinstance(value, bool) and base != "bool":
+    if base in KINDS and (type(value) is bool) != (base == "bool"):
         return False
-    if not isinstance(value, TYPES[base]):
-        return False
-    if isinstance(value, list) and inner:
-        return all(_fits(item, inner.removesuffix("]")) for item in value)
-    return True
+    if base == "list" and isinstance(value, list) and inner:
+        return all(_fits(item, inner) for item in value)
+    return base not in KINDS or isinstance(value, KINDS[base])
 
 
 def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,20 +164,17 @@ def problems(path: Path) -> list[str]:
     No outputs, no `def` or `class`, code cells of at most 10 lines, one parameters and one grid
     cell, and more prose than code.
     """
-    cells(path)  # refuses what is not a notebook
-    notebook = json.loads(path.read_text())
+    notebook = _read(path)
     found, code_lines, words = [], 0, 0
     for number, cell in enumerate(notebook["cells"]):
-        source = "".join(cell["source"])
-        where = f"{path}: cell {number}"
+        source, where = cell["source"], f"{path}: cell {number}"
         if cell["cell_type"] == "markdown":
             words += len(source.split())
         if cell["cell_type"] != "code":
             continue
         lines = [line for line in source.splitlines() if line.strip()]
         code_lines += len(lines)
-        parameters_cell = "parameters" in cell.get("metadata", {}).get("tags", [])
-        limit = MAX_PARAMETER_LINES if parameters_cell else MAX_CODE_LINES
+        limit = MAX_PARAMETER_LINES if "parameters" in cell["tags"] else MAX_CODE_LINES
         if len(lines) > limit:
             found.append(f"{where} has {len(lines)} lines; {limit} at most")
         if cell.get("outputs") or cell.get("execution_count") is not None:

@@ -1,4 +1,4 @@
-"""What a notebook says: numbers for the prose, verdict boxes, provenance lines.
+"""What a notebook says: what its page shows, numbers for the prose, verdicts, provenance.
 
 Everything is stored in the executed notebook's own outputs, where the book finds it: a verdict is
 an output with a MIME type of its own beside the HTML box that people see.
@@ -6,54 +6,49 @@ an output with a MIME type of its own beside the HTML box that people see.
 
 from __future__ import annotations
 
-import html
+import dataclasses
 import json
+import math
 import os
 from collections import Counter
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from rgkit.book.render import interval as in_words
+from rgkit.book.render import render
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import Grid
-from rgkit.stats.verdicts import UNMEASURED, VERDICTS
-
-if TYPE_CHECKING:
-    from rgkit.train.execute import Results  # with pandas, which building the book does not need
+from rgkit.runs.kinds import Trained
+from rgkit.runs.records import Record
+from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
 
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"
-BOOK = Path(__file__).resolve().parents[2] / "book"
-LEDGERS = (BOOK / "claims.yml", BOOK / "predictions.yml")
-
-# A verdict speaks of the setting that was measured; below the paper's own, the box says so.
-LIMITS = {
-    "quick": " in this small setting (profile quick): a direction, not the paper's scale",
-    "embedded": " on embedded data, not on the paper's",
-    "audit": " by the paper's own printed numbers, before any measurement",
-    "short": " in a shorter or smaller setting than the paper's (profile short)",
-}
 
 
-@cache
-def ledger() -> dict[str, dict[str, Any]]:
-    """Return every claim of the three papers, then our predictions, by id.
+@dataclass(frozen=True)
+class Verdict:
+    """What a notebook says of a claim; `interval` and `detectable` are in `unit`."""
 
-    Each has its paper ("predictions" for ours) under "paper".
+    claim: str
+    verdict: str
+    measured: str
+    interval: tuple[float, float] | None = None
+    detectable: float | None = None
+    unit: str = ""
+    profile: str = ""
+    seeds: int = 0
 
-    >>> ledger()["rg-cost"]["says"]
-    'no extra cost'
-    """
-    import yaml
 
-    papers: dict[str, list[dict[str, Any]]] = {}
-    for path in LEDGERS:
-        papers |= yaml.safe_load(path.read_text())
-    return {
-        claim["id"]: claim | {"paper": paper}
-        for paper, claims in papers.items()
-        for claim in claims
-    }
+class Measured(Protocol):
+    """A grid with its records, such as `rgkit.Results`."""
+
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def records(self) -> Sequence[Record]: ...
 
 
 def _display(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
@@ -89,10 +84,6 @@ def glue_intervals(**rows: Any) -> None:
         low, high = row.interval() if own else (row["low"], row["high"])
         glue(**{name: row.mean if own else row["difference"], f"{name}_smallest": row.detectable})
         glue(**{f"{name}_low": low, f"{name}_high": high})
-
-
-def _plain(interval: tuple[float, float] | None, unit: str) -> str:
-    return "—" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}] {unit}"
 
 
 def conclude(
@@ -138,43 +129,19 @@ def conclude(
         verdict, measured = UNMEASURED, "smoke test only"
     if verdict == UNMEASURED:  # NaN is no number for the pages that are made of it
         interval, detectable = None, None
-    entry = {
-        "claim": claim,
-        "verdict": verdict,
-        "measured": measured,
-        "interval": interval,
-        "detectable": detectable,
-        "profile": profile,
-        "seeds": seeds,
-        "unit": unit,
-    }
-    who, what, limit = "The claim", html.escape(says), f" (profile {profile})"
-    if not says:
-        facts = claims[claim]
-        who = "The theory says" if facts["paper"] == "predictions" else "The paper said"
-        what = f"{html.escape(facts['says'])} ({facts['where']}, <code>{claim}</code>)"
-        limit = LIMITS.get(profile, "")
-    rows = {
-        who: what,
-        "We measured": html.escape(measured),
-        "95 % interval": _plain(interval, unit),
-        "Smallest detectable effect": "—" if detectable is None else f"{detectable:.2f} {unit}",
-        "Verdict": f"<strong>{verdict}</strong>{limit}",
-    }
-    body = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
-    kind = verdict.split()[0].replace("not", "unmeasured")
-    box = f'<div class="verdict verdict-{kind}"><table>{body}</table></div>'
-    text = f"{claim}: {verdict}. {measured} {_plain(interval, unit)}"
-    _display({"text/html": box, "text/plain": text, VERDICT_MIME: entry})
+    entry = Verdict(claim, verdict, measured, interval, detectable, unit, profile, seeds)
+    row = dataclasses.asdict(entry)
+    box = render("verdict.html", row=row, facts=claims.get(claim), says=says)
+    text = f"{claim}: {verdict}. {measured} {in_words(row)}"
+    _display({"text/html": box, "text/plain": text, VERDICT_MIME: row})
 
 
-def provenance(*what: Results | Grid, records_url: str = "../../results") -> None:
+def provenance(*what: Measured | Grid, records_url: str = "../../results") -> None:
     """Show where a page's numbers come from, and hand it to the status page.
 
     The first of several results is the page's main one: its profile is the page's.
     """
-    every = {r.key: r for w in what if not isinstance(w, Grid) for r in w.records}
-    records = tuple(every.values())
+    records = list({r.key: r for w in what if not isinstance(w, Grid) for r in w.records}.values())
     grid = what[0] if isinstance(what[0], Grid) else what[0].grid
     notebook = os.environ.get("RGKIT_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "notebook")
     facts = {
@@ -188,25 +155,41 @@ def provenance(*what: Results | Grid, records_url: str = "../../results") -> Non
         "commits": sorted({r.source["commit"] for r in records}),
         "dates": sorted({r.source["date"] for r in records}),
     }
-    given = ", ".join(f"{k}={v}" for k, v in facts["parameters"].items()) or "as committed"
-    words = [f"{Path(notebook).stem}: profile {grid.profile}, parameters {given}"]
-    if records:
-        words.append(f"{len(records)} records, {facts['seconds'] / 60:.0f} minutes of training")
-        words.append(f"on {', '.join(facts['devices'])}")
-        if len(facts["arithmetics"]) > 1:
-            words.append(" and ".join(f"{n} in {name}" for name, n in facts["arithmetics"].items()))
-        words.append(f"{' to '.join(dict.fromkeys((facts['dates'][0], facts['dates'][-1])))}")
-        words.append(f"commit {', '.join(facts['commits'])}")
+    words = render("provenance.txt", name=Path(notebook).stem, facts=facts)
     kept = [] if grid.profile == "smoke" else records
-    links = " ".join(
-        f'<a href="{records_url}/{r.config.task}/{r.key}.json">{r.key[:8]}</a>' for r in kept
+    line = render("provenance.html", words=words, records=kept, url=records_url)
+    _display({"text/html": line, "text/plain": words, SOURCE_MIME: facts})
+
+
+def describe(grid: Grid) -> str:
+    """Return in words which runs a grid holds and what their numbers are worth.
+
+    >>> from rgkit.runs.profiles import no_runs
+    >>> describe(no_runs("best"))
+    'Simulated in this notebook; nothing is trained.'
+    """
+    axes: dict[str, list[str]] = {}
+    for axis in grid.axes:
+        values = dict.fromkeys(str(cell.labels[axis]) for cell in grid if axis in cell.labels)
+        axes |= {axis: list(values)} if values else {}
+    trained = [cell.config for cell in grid if isinstance(cell.config, Trained)]
+    alike = len({(c.data, c.images, c.epochs) for c in trained}) == 1
+    one = trained[0] if alike and trained[0] is grid[0].config else None
+    return render(
+        "describe.txt",
+        profile=grid.profile,
+        runs=len(grid),
+        axes=axes,
+        # Where the axes are not all crossed, a product would be read as one.
+        crossed=len(grid) == math.prod(map(len, axes.values())),
+        one=one,
+        scales=one.scales() if one else {},
+        note=grid.note,
     )
-    more = f"<details><summary>the records</summary>{links}</details>" if links else ""
-    line = html.escape("; ".join(words))
-    _display(
-        {
-            "text/html": f'<p class="provenance">{line}</p>{more}',
-            "text/plain": "; ".join(words),
-            SOURCE_MIME: facts,
-        }
-    )
+
+
+def banner(grid: Grid) -> None:
+    """Show the words of `describe`, in a box that warns where the numbers are no result."""
+    kind = "warning" if grid.profile in ("smoke", "embedded") else "note"
+    words = describe(grid)
+    _display({"text/html": render("banner.html", kind=kind, words=words), "text/plain": words})

@@ -1,53 +1,30 @@
-"""The pages that nobody types: the scorecard as a table, its data, and the status page."""
+"""The pages that nobody types: the verdicts collected, where numbers come from, speed."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rgkit.book.findings import PAPERS, Row, badge
-from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, ledger
-from rgkit.stats.verdicts import UNMEASURED, VERDICTS
+from rgkit.book.notebook import ROOT
+from rgkit.book.render import render
+from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, Verdict
+from rgkit.stats.verdicts import UNMEASURED, ledger
 
-# What the columns of the papers' tables are called here; a name speaks for itself.
-COLUMNS = dict.fromkeys(("model", "method", "backbone"), "") | {
-    "lr": "rate",
-    "rg": "RG",
-    "sigma": "σ",
-    "miou": "mean IoU",
-    "printed_map": "mAP",
-    "params_m": "parameters (M)",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "top1": "top 1",
-    "top5": "top 5",
+PAPERS = {
+    "random-gradient": "Random Gradient",
+    "loss-decay": "Loss Decay",
+    "calibrated-sgd": "Calibrated SGD",
+    "predictions": "Our predictions",
 }
-HEADS = (
-    "claim",
-    "the paper says",
-    "the paper's value",
-    "verdict; profile, repeats",
-    "we measured",
-    "95 % interval; detectable",
-)
-# A row's second half, where nothing is measured.
-NOTHING: Row = {
-    "verdict": UNMEASURED,
-    "measured": "not yet measured",
-    "interval": None,
-    "detectable": None,
-    "unit": "",
-    "profile": "",
-    "seeds": 0,
-    "page": "",
-}
-LEFT_OUT = ("ap", "stages")  # one number for each class; how wide a network is
-NO_VALUE = {"curve": "only a curve", "picture": "only pictures", "statement": "no number"}
+Row = dict[str, Any]
+BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"
+PICTURE = Path("book", "_static", "headline.png")
 
 
 def printed(facts: Mapping[str, Any]) -> str:
@@ -58,11 +35,7 @@ def printed(facts: Mapping[str, Any]) -> str:
     >>> printed({"kind": "curve"})
     'only a curve'
     """
-    lines = []
-    for row in facts.get("rows", ()):
-        named = {COLUMNS.get(k, k): v for k, v in row.items() if k not in LEFT_OUT}
-        lines.append(", ".join(f"{k} {v}".strip() for k, v in named.items()))
-    return "; ".join(lines) or facts.get("value") or NO_VALUE[facts["kind"]]
+    return render("printed.txt", claim={"rows": [], "value": "", **facts})
 
 
 def outputs(notebook: Mapping[str, Any], mime: str) -> Iterator[Any]:
@@ -88,113 +61,79 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for claim, facts in ledger().items():
         row = {"claim": claim} | {name: facts[name] for name in ("paper", "where", "says")}
         row["printed"] = "" if facts["paper"] == "predictions" else printed(facts)
-        table.append(row | NOTHING | found.get(claim, {}))
+        missing = asdict(Verdict(claim, UNMEASURED, "not yet measured")) | {"page": ""}
+        table.append(row | found.get(claim, missing))
     return table
 
 
-def _cell(text: object) -> str:
-    return html.escape(str(text))
+def page(template: str, table: list[Row]) -> str:
+    """Return a page on the verdicts: a template of `answer`, `predictions`, `scorecard`, `readme`.
 
-
-def _small(text: str) -> str:
-    return f"<small>{_cell(text)}</small>" if text else ""
-
-
-def as_html(table: list[Row], up: str = "../") -> str:
-    """Return the scorecard as an HTML table with its filter buttons."""
-    lines = ['<div class="scorecard-filters">']
-    for kind, values in (("verdict", VERDICTS), ("paper", tuple(PAPERS))):
-        options = "".join(
-            f'<button type="button" data-filter="{kind}" data-value="{_cell(v)}">'
-            f"{_cell(PAPERS.get(v, v))}</button>"
-            for v in values
-            if any(row[kind] == v for row in table)
-        )
-        lines.append(f'<span class="scorecard-group">{options}</span>')
-    lines.append(
-        '</div><div class="scorecard-scroll"><table class="scorecard dataframe"><thead><tr>'
-    )
-    lines += [f"<th>{h}</th>" for h in HEADS]
-    lines.append("</tr></thead><tbody>")
-    for row in table:
-        name = f"<code>{row['claim']}</code><br>{PAPERS[row['paper']]}, {_cell(row['where'])}"
-        link = f'<a href="{up}{row["page"]}.html">{name}</a>' if row["page"] else name
-        low_high, unit = row["interval"], _cell(row["unit"])
-        interval = f"[{low_high[0]:+.2f}, {low_high[1]:+.2f}] {unit}" if low_high else "—"
-        smallest = "" if row["detectable"] is None else f"{row['detectable']:.2f} {unit}"
-        made = f"{row['profile']}, {row['seeds']}" if row["profile"] else ""
-        value = _cell(row["printed"]).replace("; ", "<br>") or "—"
-        verdict = f'<span class="{badge(row["verdict"])}">{row["verdict"]}</span>{_small(made)}'
-        found = f"{interval}{_small(smallest)}"
-        values = (link, _cell(row["says"]), value, verdict, _cell(row["measured"]), found)
-        data = f'data-verdict="{_cell(row["verdict"])}" data-paper="{row["paper"]}"'
-        lines.append(f"<tr {data}>" + "".join(f"<td>{v}</td>" for v in values) + "</tr>")
-    return "\n".join([*lines, "</tbody></table></div>"])
+    >>> page("predictions.md", rows({})).splitlines()[0]
+    '| | the theory says | verdict | tested in |'
+    """
+    papers = {title: [r for r in table if r["paper"] == paper] for paper, title in PAPERS.items()}
+    return render(template, table=table, papers=papers)
 
 
 def as_csv(table: list[Row]) -> str:
     """Return the scorecard as CSV, the two ends of an interval in columns ``low`` and ``high``."""
-    flat = []
+    text, names = io.StringIO(), list(table[0])
+    place = names.index("interval")
+    names[place : place + 1] = ["low", "high"]
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for row in table:
         low, high = row["interval"] or ("", "")
-        ends: Row = {"low": low, "high": high}
-        items = [ends if k == "interval" else {k: v} for k, v in row.items()]
-        flat.append({k: v for item in items for k, v in item.items()})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
+        writer.writerow(row | {"low": low, "high": high})
     return text.getvalue()
 
 
 def status(executed: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
     """Return the status page's table (Markdown): where each notebook's numbers come from."""
-    lines = [
-        "| notebook | profile | runs | training | device | measured | commit | executed in |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    pages = {}
     for page, notebook in executed.items():
-        facts = next(outputs(notebook, SOURCE_MIME), None)
-        name = Path(page).name
-        if page in failed or facts is None:
-            lines.append(f"| [{name}](/{page}) | **failed**: {failed.get(page, '')} | | | | | | |")
-            continue
         seconds = notebook["metadata"].get("papermill", {}).get("duration") or 0.0
-        values = (
-            f"[{name}](/{page})",
-            facts["profile"],
-            facts["runs"],
-            f"{facts['seconds'] / 60:.0f} min" if facts["runs"] else "—",
-            ", ".join(facts["devices"]) or "—",
-            ", ".join(dict.fromkeys(facts["dates"][:1] + facts["dates"][-1:])) or "—",
-            ", ".join(facts["commits"]) or "—",
-            f"{seconds:.0f} s",
-        )
-        lines.append("| " + " | ".join(map(str, values)) + " |")
-    return "\n".join(lines) + "\n"
+        facts = next(outputs(notebook, SOURCE_MIME), None)
+        pages[page] = facts and facts | {"duration": seconds}
+    return render("status.md", pages=pages, failed=failed)
 
 
-def pictures(notebook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and base64 PNG of each figure whose cell has a tag ``picture-name``."""
-    for cell in notebook["cells"]:
-        for tag in cell["metadata"].get("tags", []):
-            if tag.startswith("picture-"):
-                for png in outputs({"cells": [cell]}, "image/png"):
-                    yield tag.removeprefix("picture-"), png
+def bench(folder: Path) -> str:
+    """Return the speed page (Markdown): the newest measurement of each device, no quick one.
+
+    >>> bench(Path("no such folder"))
+    'Nothing has been measured yet: `make bench` does it.\\n'
+    """
+    newest: dict[str, tuple[int, dict[str, Any]]] = {}
+    for path in folder.glob("*.json"):
+        device, _, number = path.stem.rpartition(".")
+        found = json.loads(path.read_text())
+        if not found["quick"] and int(number) > newest.get(device, (0, {}))[0]:
+            newest[device] = int(number), found
+    return render("bench.md", measured=[found for _, (_, found) in sorted(newest.items())])
 
 
-def predictions(table: Iterable[Row]) -> str:
-    """Return where each of our own predictions stands (Markdown), linked to its chapter."""
-    lines = ["| | the theory says | verdict | tested in |", "|---|---|---|---|"]
-    for row in table:
-        if row["paper"] == "predictions":
-            number = row["claim"].removeprefix("prediction-")
-            page = f"[{Path(row['page']).name}](/{row['page']})" if row["page"] else "—"
-            kind = f"{row['verdict']} ({row['profile']})" if row["page"] else row["verdict"]
-            lines.append(f"| {number} | {row['says']} | {kind} | {page} |")
-    return "\n".join(lines) + "\n"
+def readme(output: Path, *, check: bool = False) -> int:
+    """Write the findings of a built book between the marks of README.md, and its picture.
 
+    With `check` only compare the findings; return 1 if they differ.
+    """
+    path = ROOT / "README.md"
+    text = path.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    found = page("readme.md", json.loads((output / "html" / "scorecard.json").read_text()))
+    fresh = f"{head}{BEGIN}\n{found}{END}{tail}"
+    if check:
+        if fresh != text:
+            words = "README.md: its findings are not those of the built book; run: rgkit readme"
+            print(words, file=sys.stderr)
+        return int(fresh != text)
+    path.write_text(fresh)
+    from PIL import Image  # comes with matplotlib
 
-def as_json(table: list[Row]) -> str:
-    """Return the scorecard as JSON."""
-    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+    # A palette is enough for lines on white, and a fifth of the size in every later commit.
+    picture = Image.open(output / "source" / "book" / "_generated" / "headline.png")
+    picture.convert("RGB").quantize(128).save(ROOT / PICTURE, optimize=True)
+    return 0

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from rgkit.book.report import ledger
 from rgkit.figures.style import COLORS, canvas, looks
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.stats.differences import difference
+from rgkit.stats.verdicts import ledger
 
 
 def printed(claim: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import torch
 
 from rgkit.bench import blocks, suite
 from rgkit.bench.pictures import MASKS, OneByOne, padding, pictures
-from rgkit.book import bench_page
+from rgkit.book import scorecard
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.layouts import IMAGENET
 from rgkit.runs.kinds import Classification
@@ -95,7 +95,7 @@ def test_the_suite_writes_what_the_page_reads_and_replaces_nothing(tmp_path, mon
     assert found["quick"]
     assert suite.run("cpu", quick=True, folder=tmp_path) != path
     path.write_text(json.dumps(found | {"quick": False}))
-    text = bench_page.page(tmp_path)
+    text = scorecard.bench(tmp_path)
     assert "a process each, 2" in text
     assert "Random Gradient's cost per step" in text
 
@@ -127,7 +127,7 @@ def test_the_page_shows_the_newest_measurement_of_each_device(tmp_path, measured
         path = tmp_path / f"abacus.{number}.json"
         path.write_text(json.dumps(measured | {"cores": cores}))
     (tmp_path / "abacus.11.json").write_text(json.dumps(measured | {"quick": True, "cores": 9}))
-    text = bench_page.page(tmp_path)
+    text = scorecard.bench(tmp_path)
     assert "## Abacus, 4 cores" in text
     assert text.count("## Abacus") == 1
     assert "**4.0×** [3.9, 4.1]" in text

@@ -11,7 +11,9 @@ from urllib.parse import unquote, urlparse
 import nbformat
 import pytest
 
-from rgkit.book import build, findings, report
+from rgkit.book import build, scorecard
+from rgkit.book.render import kind
+from rgkit.stats.verdicts import UNMEASURED, ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 # Attributes with which a browser fetches something by itself; <a href> is not among them.
@@ -122,8 +124,6 @@ def test_the_search_index_knows_the_words_of_the_notebooks(built):
 
 
 def test_the_scorecard_has_a_row_for_every_claim(built):
-    from rgkit.book.report import ledger
-
     text = (built.html / "book" / "scorecard.html").read_text()
     assert [claim for claim in ledger() if f"<code>{claim}</code>" not in text] == []
 
@@ -133,11 +133,11 @@ def test_the_start_page_maps_every_claim_to_its_verdict_and_chapter(built):
     marks = re.findall(r'<li><a class="badge-(\w+)" title="([^"]+)" href="([^"]+)">', page)
     card = json.loads((built.html / "scorecard.json").read_text())
     assert len(marks) == len(card)
-    for row, (kind, title, link) in zip(card, marks, strict=True):
-        assert findings.badge(row["verdict"]) == f"badge-{kind}"
+    for row, (colour, title, link) in zip(card, marks, strict=True):
+        assert kind(row["verdict"]) == colour
         assert html.unescape(title).startswith(row["says"])
         assert (built.html / "book" / link).resolve().is_file()
-    assert page.count("<details") >= len(findings.PAPERS)
+    assert page.count("<details") >= len(scorecard.PAPERS)
 
 
 @pytest.mark.parametrize("page", ["conclusion", "index"])
@@ -157,7 +157,7 @@ def test_the_conclusion_quotes_the_scorecard(built):
     card = {r["claim"]: r for r in json.loads((built.html / "scorecard.json").read_text())}
     for claim in said:
         assert f"<strong>{card[claim]['verdict']}</strong>" in page
-        if card[claim]["verdict"] != report.UNMEASURED:
+        if card[claim]["verdict"] != UNMEASURED:
             assert card[claim]["measured"][1:].split("<")[0].rstrip(".")[:50] in page, claim
     names = "half-rate|headline|norms|decay"
     assert len(re.findall(rf'<img [^>]*src="[^"]*_images/({names})', page)) == 4
@@ -257,7 +257,7 @@ def test_the_theory_page_says_where_every_prediction_stands(built):
     text = (built.html / "book" / "theory.html").read_text()
     table = text[text.index("<table") : text.index("</table>")]
     rows = [row for row in table.split("<tr")[2:] if "<td" in row]
-    ours = [f for f in report.ledger().values() if f["paper"] == "predictions"]
+    ours = [f for f in ledger().values() if f["paper"] == "predictions"]
     assert len(rows) == len(ours) == 17
     card = {r["claim"]: r for r in json.loads((built.html / "scorecard.json").read_text())}
     for number, row in enumerate(rows, 1):

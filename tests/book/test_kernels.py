@@ -25,7 +25,7 @@ SHOWS = [
     "import sys\nprint('said', file=sys.stderr)",
     "import matplotlib.pyplot as plt\nplt.plot([0, 1]);",
     "figure, axes = plt.subplots(1, 2)\nplt.show()\nplt.plot([1, 2]);",
-    "from rgkit import quadratic, quadratic_plots\n"
+    "from rgkit.chapters import quadratic, quadratic_plots\n"
     "quadratic_plots.mean_update({'RG': quadratic.descend(0, 1, 0.1, [[1.0]])[:, 0, 0]})",
     "import pandas as pd\npd.DataFrame({'a': [1.5, 2.5]})",
     "import rgkit\nrgkit.glue(gap=0.25)\nrgkit.banner(rgkit.no_runs('best'))",
@@ -175,7 +175,7 @@ BUILD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 from pathlib import Path
-from rgkit.kernels import Task, execute_all
+from rgkit.book.kernels import Task, execute_all
 here = Path(sys.argv[1])
 tasks = [Task(n, here / f"{n}.ipynb", here / f"{n}-out.ipynb", {}) for n in ("a", "b")]
 list(execute_all(tasks, 2))

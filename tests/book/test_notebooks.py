@@ -16,7 +16,7 @@ import papermill
 import pytest
 import yaml
 
-from rgkit.book import build, findings, notebook, report, scorecard
+from rgkit.book import build, notebook, report, scorecard
 from rgkit.cli import main
 from rgkit.stats.verdicts import VERDICTS
 
@@ -318,7 +318,7 @@ def test_ledger_is_whole_and_scorecard_has_a_row_for_every_id():
     rows = scorecard.rows({})
     assert [row["claim"] for row in rows if row["paper"] != "predictions"] == ids
     assert {row["verdict"] for row in rows} == {"not measured"}
-    page = scorecard.as_html(rows)
+    page = scorecard.page("scorecard.md", rows)
     assert all(f"<code>{claim}</code>" in page for claim in ids)
     assert len(scorecard.as_csv(rows).splitlines()) == len(rows) + 1
     # What a claim says can be read by itself, and the scorecard has the value of each paper.
@@ -345,13 +345,13 @@ def test_verdicts_travel_in_outputs(monkeypatch):
     # A smoke test is never a result, whatever the notebook computed.
     assert found["rg-adam"]["verdict"] == "not measured"
     assert found["rg-adam"]["interval"] is None
-    assert "a &lt; b" in scorecard.as_html(rows)
+    assert "a &lt; b" in scorecard.page("scorecard.md", rows)
     # The two ends of an interval are two numbers; a claim in our words is no quotation.
     table = {row["claim"]: row for row in csv.DictReader(io.StringIO(scorecard.as_csv(rows)))}
     ends = [(table[claim]["low"], table[claim]["high"]) for claim in ("rg-cost", "rg-adam")]
     assert ends == [("0.1", "0.2"), ("", "")]
     assert "interval" not in table["rg-cost"]
-    assert not set('“”"') & set(findings.for_readme(rows))
+    assert not set('“”"') & set(scorecard.page("readme.md", rows))
     assert "verdict-supported" in shown[0]["text/html"]
     assert "no extra cost" in shown[0]["text/html"]
     for verdict in VERDICTS:

@@ -6,15 +6,15 @@ import re
 import shlex
 from pathlib import Path
 
-from rgkit.book import notebook, readme
+from rgkit.book import notebook, scorecard
 from rgkit.cli import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_findings_in_the_readme_are_those_of_the_built_book(built):
-    assert readme.update(built.executed.parent, check=True) == 0
-    assert (ROOT / readme.PICTURE).is_file()
+    assert scorecard.readme(built.executed.parent, check=True) == 0
+    assert (ROOT / scorecard.PICTURE).is_file()
 
 
 def test_every_rgkit_command_in_the_prose_parses():

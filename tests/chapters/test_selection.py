@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rgkit.book.describe import describe
+from rgkit.book.report import describe
 from rgkit.chapters import selection
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation, Trained

@@ -7,7 +7,7 @@ import multiprocessing
 
 import pytest
 
-from rgkit.book.describe import describe
+from rgkit.book.report import describe
 from rgkit.chapters.step_timing import StepTiming
 from rgkit.runs.grid import ARMS, Grid, cross
 from rgkit.runs.kinds import Classification, ConfigError, from_dict

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rgkit.book.describe import describe
+from rgkit.book.report import describe
 from rgkit.chapters import own_classifier
 from rgkit.data import DataError, available, pairs
 from rgkit.data.augment import Augmenter

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rgkit.book.describe import describe
+from rgkit.book.report import describe
 from rgkit.chapters.blind import trials
 from rgkit.data import pairs
 from rgkit.data.augment import Augmenter, epoch_plan
