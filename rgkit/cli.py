@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,37 +73,32 @@ def readme(args: argparse.Namespace) -> int:
 
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
-    from rgkit import data as datasets
     from rgkit.chapters import image_folder
-    from rgkit.data import cifar, layouts, pairs
+    from rgkit.data import images, masks, pairs
+    from rgkit.data.source import Source, root
     from rgkit.method.spec import nearest
 
     if args.action == "list":
-        sets: list[tuple[Any, Iterable[str], str]] = [
-            (datasets, datasets.NAMES, ""),
-            (layouts, layouts.LAYOUTS, " (with masks)"),
-            (pairs, pairs.FOLDERS, " (in pairs)"),
-        ]
-        rows = [
-            (name, home.available(name), home.FINGERPRINTS.get(name, "by its files"), kind)
-            for home, names, kind in sets
-            for name in names
-        ]
-        mark = image_folder.fingerprint("imagenet")
-        known = "by its files" if mark == "absent" else mark
-        rows.append(("imagenet", mark != "absent", known, " (a folder a class)"))
-        for name, here, mark, kind in rows:
-            embedded = name in datasets.EMBEDDED
-            where = "embedded" if embedded else f"{datasets.root()}{kind}"
-            print(f"{name:<12}{mark:<18}{'here' if here else 'not here':<10}{where}")
+        kinds: dict[str, Mapping[str, Source]] = {
+            "": images.SOURCES, " (with masks)": masks.SOURCES, " (in pairs)": pairs.SOURCES,
+            " (a folder a class)": {"imagenet": image_folder.SOURCES["imagenet"]},
+        }  # fmt: skip
+        rows = [(n, s, kind) for kind, table in kinds.items() for n, s in table.items()]
+        for name, source, kind in rows:
+            if source.embedded and kind:
+                continue  # it is in the first table, too
+            here = "here" if source.available() else "not here"
+            where = "embedded" if source.embedded else f"{root()}{kind}"
+            print(f"{name:<14}{source.known or 'by its files':<18}{here:<10}{where}")
         return 0
-    if args.name not in cifar.SETS:
-        hint = nearest(str(args.name), list(cifar.SETS))
+    found = images.SOURCES.get(args.name)
+    if not isinstance(found, images.Cifar):
+        hint = nearest(str(args.name), ["cifar10", "cifar100"])
         raise UsageError(f"rgkit data get {args.name}: nothing to fetch under that name{hint}")
-    if not datasets.available(args.name):
-        cifar.download(args.name, datasets.root())
-    count = len(datasets.load(args.name).train_labels)
-    print(f"{args.name}: {count:,} images in {datasets.root()}")
+    if not found.available():
+        found.download(root())
+    count = len(images.load(args.name).train.targets)
+    print(f"{args.name}: {count:,} images in {root()}")
     return 0
 
 

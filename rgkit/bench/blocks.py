@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from rgkit.bench.pictures import Case, OneByOne, loss_of, network, padding, pictures
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
-from rgkit.data.layouts import IMAGENET
+from rgkit.data.source import IMAGENET
 from rgkit.runs.kinds import Segmentation
 from rgkit.stats.differences import difference
 from rgkit.tasks.classification import make_step

@@ -15,7 +15,7 @@ from rgkit.bench import blocks
 from rgkit.bench.blocks import Block, interleaved, ours, ratio
 from rgkit.bench.book import book, loading, say
 from rgkit.bench.pictures import MASKS, Case
-from rgkit.models.cost import cost
+from rgkit.models.classification import cost
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Store, source
 from rgkit.train.device import cores, default_jobs, device_name, pick_device, processor

@@ -52,11 +52,11 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
     """
     config = config_of(results)
     assert isinstance(config, Detection)  # no other task keeps boxes
-    names, size = boxes.classes_of(config.data), config.size
+    names, size = config.source.classes, config.size
     shades = colours(len(names))
     pictures = [np.full((size, size, 3), 255, np.uint8)] * SHOWN
     columns: dict[str, list[Found]] = {}
-    if boxes.available(config.data):
+    if config.source.available():
         true = boxes.load(config.data, size)
         pictures = [p.transpose(1, 2, 0) for p in true.test_images[:SHOWN]]
         columns["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]

@@ -14,13 +14,11 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from rgkit.chapters.detection import Detection
-from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
 from rgkit.figures.plots import _arms, _stamp, draw_curves, nothing_yet
 from rgkit.figures.style import COLORS, OTHERS, canvas, log_ticks, looks, use_style
 from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
-from rgkit.models.classification import build
-from rgkit.models.cost import cost
+from rgkit.models.classification import build, cost
 from rgkit.models.names import GC
 from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import Classification, Trained

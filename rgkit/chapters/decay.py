@@ -136,13 +136,13 @@ def walk(
     import torch
     from torch.nn.functional import cross_entropy
 
-    from rgkit import data
+    from rgkit.data import images
     from rgkit.train.device import reproducible
     from rgkit.train.step import backward
 
-    found = data.load("digits")
-    x = torch.from_numpy(found.train_images[:512]).double().flatten(1) / 255
-    y = torch.from_numpy(found.train_labels[:512])
+    found = images.load("digits")
+    x = torch.from_numpy(found.train.images[:512]).double().flatten(1) / 255
+    y = torch.from_numpy(found.train.targets[:512])
     vector = torch.nn.utils.parameters_to_vector
     with reproducible(seed):
         net = torch.nn.Sequential(

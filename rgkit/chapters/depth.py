@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from rgkit import data as datasets
+from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter
 from rgkit.figures.style import COLORS, OTHERS, canvas
 from rgkit.models.classification import build
@@ -46,15 +46,15 @@ def gradient_norms(
 
     Both layers' gradients double with the weight: it changes none of their ratios.
     """
-    found = datasets.load(data)
-    pixels = torch.from_numpy(found.train_images[:batch])
-    look = Augmenter(pixels, found.mean, found.std, found.padding, torch.float32)
+    found = labelled.load(data)
+    source, pixels = found.source, torch.from_numpy(found.train.images[:batch])
+    look = Augmenter(pixels, source.mean, source.std, source.padding, torch.float32)
     images = look.plain(torch.arange(len(pixels)))
-    labels = torch.from_numpy(found.train_labels[:batch])
+    labels = torch.from_numpy(found.train.targets[:batch])
     rows = []
     for name in models:
         for seed in seeds:
-            net = build(name, found.classes, seed=seed)
+            net = build(name, len(source.classes), seed=seed)
             layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
             loss = F.cross_entropy(net(images), labels)
             for u in weights:
@@ -62,8 +62,8 @@ def gradient_norms(
                     u * loss, [layer.weight for layer in layers], retain_graph=True
                 )
                 for layer, gradient in enumerate(gradients, 1):
-                    labelled = {"model": name, "weight": u, "seed": seed, "layer": layer}
-                    rows.append(labelled | {"norm": float(gradient.norm())})
+                    row = {"model": name, "weight": u, "seed": seed, "layer": layer}
+                    rows.append(row | {"norm": float(gradient.norm())})
     return pd.DataFrame(rows)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rgkit.data import DataError, layouts, masks
-from rgkit.data.scenes import CLASSES, VOID
+from rgkit.data import masks
+from rgkit.data.source import VOID, DataError
 from rgkit.figures.picture_grids import Image, config_of, drawn, samples_of
 from rgkit.runs.kinds import Segmentation
 from rgkit.runs.samples import SHOWN
@@ -48,15 +48,6 @@ def tinted(
     return mixed
 
 
-def classes_of(data: str) -> tuple[str, ...]:
-    """Return the names of a set's classes, in the order of its labels, without its files.
-
-    >>> classes_of("camvid")[:2]
-    ('sky', 'building')
-    """
-    return ("background", *CLASSES) if data == "scenes" else layouts.LAYOUTS[data].classes
-
-
 def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
     """Draw the first test pictures, their masks, and what each arm labels at the end of its run.
 
@@ -73,14 +64,14 @@ def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
     maps = samples_of(results, arms, cell)
     config = config_of(results)
     assert isinstance(config, Segmentation)  # no other task keeps label maps
-    names, columns = classes_of(config.data), dict[str, list[Image]]()
+    names, columns = config.source.classes, dict[str, list[Image]]()
     shades, pictures = colours(len(names)), list[Image | None]([None] * SHOWN)
-    if layouts.available(config.data):
+    if config.source.available():
         with suppress(DataError):  # another copy of the set, with other pixels
             true = masks.load(config.data, config.size)
-            pictures = [*true.test_images[:SHOWN]]
-            columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test_images[:SHOWN]]
-            maps = {"truth": list(true.test_masks[:SHOWN])} | maps
+            pictures = [*true.test.images[:SHOWN]]
+            columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test.images[:SHOWN]]
+            maps = {"truth": list(true.test.targets[:SHOWN])} | maps
     for arm, own in maps.items():
         columns[arm] = [tinted(m, shades, p) for m, p in zip(own, pictures, strict=False)]
     figure = drawn(columns)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rgkit.data import DataError
+from rgkit.data.source import DataError
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import fingerprint_of, source
 from rgkit.tasks.classification import evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rgkit.data.scenes import VOID
+from rgkit.data.source import VOID
 from rgkit.method.streams import stream
 
 # Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rgkit.data.source import SPLITS, VOID, Split
+
 Floats = NDArray[np.floating[Any]]  # float64 per scene and layer, float32 per pixel
 Plane = Callable[[Floats, Floats], Floats]  # a function of the two coordinates in a plane
 
-VOID = 255  # boundary pixels of a mask: they mix two regions, so leave them out of a loss
-_SPLITS = ("train", "test")
+FINGERPRINT = "7f9b076e3891ec76"  # of the scenes, whatever is taken of them and at which size
 
 
 def _box(x: Floats, y: Floats, half_width: float, half_height: float) -> Floats:
@@ -88,7 +89,8 @@ class Scenes:
     ----------
     images : uint8 [N, 3, size, size], the pictures, RGB, 0 to 255
     labels : int64 [N], the class of the main (largest) shape, 0 to 9, an index into `CLASSES`
-    masks : uint8 [N, size, size], the class per pixel: 0 background, 1 to 10 shapes, 255 `VOID`
+    masks : uint8 [N, size, size], the class per pixel: 0 background, 1 to 10 shapes, and
+        255, `VOID`, at boundaries, where pixels mix two regions
     maps : uint8 [N, 3, size, size], the class per pixel in colours of `PALETTE`, without void
     objects : float32 [N, 4, 6], the four shapes: the box x1, y1, x2, y2 of what is seen of each, in
         pixels from the upper left corner, its class, -1 where there is no shape, and 1 if it is
@@ -205,10 +207,10 @@ def scenes(count: int, size: int = 32, *, seed: int = 0, split: str = "train") -
         raise ValueError(f"size is {size}; it must be from 16 to 256")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}; it must be from 0 to 2**64 - 1")
-    if split not in _SPLITS:
-        raise ValueError(f"split is {split!r}; it must be one of {', '.join(map(repr, _SPLITS))}")
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(map(repr, SPLITS))}")
     # Two streams, both read scene by scene; 256 keeps them apart from rgkit.method.streams.
-    keys = [np.array([seed, 256 + 2 * _SPLITS.index(split) + k], np.uint64) for k in range(2)]
+    keys = [np.array([seed, 256 + 2 * SPLITS.index(split) + k], np.uint64) for k in range(2)]
     layout, grain = (np.random.Generator(np.random.Philox(key=key)) for key in keys)
     images, labels = np.empty((count, 3, size, size), np.uint8), np.empty(count, np.int64)
     masks, maps = np.empty((count, size, size), np.uint8), np.empty_like(images)
@@ -221,3 +223,15 @@ def scenes(count: int, size: int = 32, *, seed: int = 0, split: str = "train") -
         images[rows], labels[rows] = part.images, part.labels
         masks[rows], maps[rows], objects[rows] = part.masks, part.maps, part.objects
     return Scenes(images, labels, masks, maps, objects)
+
+
+def drawn(counts: tuple[int, int], what: str, size: int, margin: int = 0) -> tuple[Split, Split]:
+    """Return scenes to train on and to test on, and `what` of them: labels, masks, maps or objects.
+
+    Those to train on have so many pixels more on each side.
+
+    >>> [(x.shape, y.shape) for x, y in drawn((2, 1), "masks", 32, 4)]
+    [((2, 3, 40, 40), (2, 40, 40)), ((1, 3, 32, 32), (1, 32, 32))]
+    """
+    train, test = scenes(counts[0], size + 2 * margin), scenes(counts[1], size, split="test")
+    return Split(train.images, getattr(train, what)), Split(test.images, getattr(test, what))

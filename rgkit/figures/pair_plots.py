@@ -7,7 +7,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from rgkit.data import DataError, pairs
+from rgkit.data import pairs
+from rgkit.data.source import DataError, Dataset
 from rgkit.figures.picture_grids import config_of, drawn, records_of, samples_of
 from rgkit.figures.plots import _stamp, draw_curves
 from rgkit.figures.style import use_style
@@ -25,10 +26,10 @@ WORDS = {
 }
 
 
-def _truth(config: Translation) -> pairs.PairSet | None:
+def _truth(config: Translation) -> Dataset | None:
     """The pictures to be made and from what, or None where these very data are not at hand."""
     try:
-        found = pairs.available(config.data)
+        found = config.source.available()
         return pairs.load(config.data, config.size, 0, config.direction) if found else None
     except DataError:  # another copy of the set, with other pixels
         return None
@@ -51,7 +52,7 @@ def made(results: Results, arms: list[str], **cell: Any) -> Figure:
     if true is None:
         return drawn({**found})
     first, last = ([p.transpose(1, 2, 0) for p in side[:SHOWN]]
-                   for side in (true.test_inputs, true.test_targets))  # fmt: skip
+                   for side in (true.test.images, true.test.targets))  # fmt: skip
     return drawn({"input": first, **found, "truth": last})
 
 
@@ -73,7 +74,7 @@ def on_the_way(results: Results, arms: list[str], **cell: Any) -> Figure:
     columns = {f"epoch {epoch}": [row[i] for row in whole.values()] for i, epoch in enumerate(at)}
     true = _truth(config)
     if true is not None:
-        columns["truth"] = [true.test_targets[0].transpose(1, 2, 0)] * len(whole)
+        columns["truth"] = [true.test.targets[0].transpose(1, 2, 0)] * len(whole)
     return drawn(columns, list(whole) or [""])
 
 

@@ -2,12 +2,14 @@
 
 A GC layer has one kernel w and K matrices R_k of the kernel's height and width. Its K branches do
 not meet: branch k of the features is convolved with ``R_k * w``. So a network of GC layers is K
-networks side by side that share their kernels, up to R, and have norms of their own.
+networks side by side that share their kernels, up to R, and have norms of their own. `SideBySide`
+are networks that share nothing at all.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -167,6 +169,36 @@ def _join(linear: nn.Linear, spec: GC) -> nn.Module:
         return nn.Sequential(_MeanOfBranches(spec.branches), linear)
     wide = spec.branches * linear.in_features
     return nn.Linear(wide, linear.out_features, linear.bias is not None)
+
+
+class SideBySide(nn.Module):
+    """Networks that see the same images, share nothing and answer with the mean of their logits.
+
+    Trained together, on the loss of that mean: each learns what the others leave over. It is what
+    the printed sizes of CSGD's Table 2 count as a network in branches.
+
+    Parameters
+    ----------
+    nets : modules from images [batch, 3, height, width] to logits [batch, classes]
+
+    Raises ValueError without any.
+
+    Examples
+    --------
+    >>> pair = SideBySide([nn.Linear(4, 10), nn.Linear(4, 10)])
+    >>> pair(torch.zeros(2, 4)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, nets: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        if not self.nets:
+            raise ValueError("no networks given; at least one has to answer")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images [batch, 3, height, width]."""
+        return torch.stack([net(images) for net in self.nets]).mean(0)
 
 
 def gc_layers(net: nn.Module) -> list[GCConv2d]:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rgkit.data.vision import import_torchvision
-from rgkit.models import airbench, residual
-from rgkit.models.calibrated import Calibrated
-from rgkit.models.ensemble import SideBySide
-from rgkit.models.names import (
-    GC,
-    WRN,
-    Airbench,
-    LargeResNet,
-    Model,
-    PlainNet,
-    ResNet8,
-    ResNet9,
-    StagedResNet,
-    model,
-)
-from rgkit.models.names import SideBySide as SideBySideSpec
+from rgkit.models import airbench, names, residual
+from rgkit.models.calibrated import Calibrated, SideBySide, gc_layers
+from rgkit.models.names import Model, PlainNet, model
 
 import_torchvision()
 from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
@@ -33,18 +22,6 @@ from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
 # Between the seeds of a network's copies. No run has such a seed; a power of two would do less
 # well, as torch takes no more than 32 bits of it on a CPU.
 FAR = 1_000_003
-
-# torchvision's MobileNetV2 halves the size five times, which leaves 1x1 of a 32x32 image; the CIFAR
-# form keeps full size up to the third stage. Rows: expansion, channels, blocks, stride.
-MOBILENET_STAGES = [
-    [1, 16, 1, 1],
-    [6, 24, 2, 1],
-    [6, 32, 3, 2],
-    [6, 64, 4, 2],
-    [6, 96, 3, 1],
-    [6, 160, 3, 2],
-    [6, 320, 1, 1],
-]
 
 
 def _resnet(
@@ -98,10 +75,10 @@ def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
 
 
 def _mobilenetv2(classes: int) -> Any:
-    net: Any = mobilenetv2.MobileNetV2(
-        classes, inverted_residual_setting=MOBILENET_STAGES, dropout=0.0
-    )
-    net.features[0][0].stride = (1, 1)
+    """torchvision's halves the size five times; at the first two places the CIFAR form does not."""
+    net: Any = mobilenetv2.MobileNetV2(classes, dropout=0.0)
+    for layer in (net.features[0][0], net.features[2].conv[1][0]):
+        layer.stride = (1, 1)
     return net
 
 
@@ -158,28 +135,62 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
     spec = model(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(spec, ResNet8):
-            widths = (spec.width, 2 * spec.width, 4 * spec.width)
-            return residual.staged(widths, (1, 1, 1), classes)
-        if isinstance(spec, PlainNet):
-            return _plain_net(spec, classes)
-        if isinstance(spec, StagedResNet):
-            return residual.staged(spec.widths, spec.blocks, classes)
-        if isinstance(spec, LargeResNet):
-            four = tuple(spec.width * 2**stage for stage in range(4))
-            return residual.staged(four, (2, 2, 2, 2), classes, large=True)
-        if isinstance(spec, WRN):
-            return residual.wide(spec.depth, spec.times, classes)
-        if isinstance(spec, ResNet9):
-            return residual.nine(spec.width, classes)
-        if isinstance(spec, Airbench):
-            return airbench.Airbench(spec.width, spec.bias_epochs, classes)
-        if isinstance(spec, GC):
-            return Calibrated(build(spec.base, classes, seed=seed), spec)
-        if isinstance(spec, SideBySideSpec):
-            # The first is the plain network of the seed; no other run starts from the others.
-            seeds = (seed + FAR * place for place in range(spec.copies))
-            return SideBySide(build(spec.base, classes, seed=one) for one in seeds)
-        if spec.name in NAMED:
-            return NAMED[spec.name](classes)
-        raise NotImplementedError(f"{spec} has a name but no builder")
+        match spec:
+            case names.ResNet8(width):
+                return residual.staged((width, 2 * width, 4 * width), (1, 1, 1), classes)
+            case names.PlainNet():
+                return _plain_net(spec, classes)
+            case names.StagedResNet(widths, blocks):
+                return residual.staged(widths, blocks, classes)
+            case names.LargeResNet(width):
+                widths = (width, 2 * width, 4 * width, 8 * width)
+                return residual.staged(widths, (2, 2, 2, 2), classes, large=True)
+            case names.WRN(depth, times):
+                return residual.wide(depth, times, classes)
+            case names.ResNet9(width):
+                return residual.nine(width, classes)
+            case names.Airbench(width, bias_epochs):
+                return airbench.Airbench(width, bias_epochs, classes)
+            case names.GC():
+                return Calibrated(build(spec.base, classes, seed=seed), spec)
+            case names.SideBySide(copies, base):
+                # The first is the plain network of the seed; no other run starts from the others.
+                return SideBySide(build(base, classes, seed=seed + FAR * k) for k in range(copies))
+        return NAMED[spec.name](classes)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters without R, as CSGD counts them; those in R; multiply-accumulates an image."""
+
+    parameters: int
+    in_r: int
+    macs: int
+
+
+@cache
+def cost(model: str, size: int = 32, classes: int = 10) -> Cost:
+    """Count a classifier by name, on one image of size x size; see `count`.
+
+    >>> cost("resnet8(16)").parameters
+    78042
+    >>> cost("gc(4, base='resnet8(16)')").macs / cost("resnet8(16)").macs
+    4.0
+    """
+    with torch.device("meta"):
+        return count(build(model, classes), size)
+
+
+def count(net: nn.Module, size: int) -> Cost:
+    """Count a network on the device "meta", on one image of size x size, by PyTorch's counter.
+
+    Convolutions and linear layers are counted, not norms, nor the products R * w, which a layer
+    forms once for a whole batch.
+    """
+    image = torch.zeros(1, 3, size, size, device="meta")
+    net.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(image)
+    in_r = sum(layer.R.numel() for layer in gc_layers(net))
+    total = sum(p.numel() for p in net.parameters())
+    return Cost(total - in_r, in_r, counter.get_total_flops() // 2)

@@ -1,15 +1,41 @@
-"""The networks by name, readable without torch: what a config may ask for."""
+"""All networks by name, readable without torch: what a config may ask for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 from rgkit.method.spec import Spec, parse, registry
 
 
 @dataclass(frozen=True)
-class Model(Spec):
-    """Base of all networks."""
+class Network(Spec):
+    """Base of all networks; `what` is the word for a kind of them."""
+
+    what: ClassVar[str] = "network"
+
+
+N = TypeVar("N", bound=Network)
+
+
+def named(kind: type[N], text: str | N) -> N:
+    """Read the name of a network of a kind; ValueError names the nearest right one.
+
+    >>> named(Segmenter, "pspnet('resnet18', 16)")
+    PSPNet(backbone='resnet18', width=16, norm='trained')
+    """
+    return parse(text, registry(kind), kind.what)
+
+
+@dataclass(frozen=True)
+class Model(Network):
+    """Base of the classifiers."""
+
+    what: ClassVar[str] = "model"
+
+    def __post_init__(self) -> None:
+        wide = getattr(self, "width", 1) >= 1
+        self.require(wide, "the width is a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -18,9 +44,6 @@ class ResNet8(Model):
 
     name = "resnet8"
     width: int = 16
-
-    def __post_init__(self) -> None:
-        self.require(self.width >= 1, "the width is a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -127,9 +150,6 @@ class LargeResNet(Model):
     name = "large_resnet"
     width: int = 64
 
-    def __post_init__(self) -> None:
-        self.require(self.width >= 1, "the width is a whole number of 1 or more")
-
 
 @dataclass(frozen=True)
 class WRN(Model):
@@ -154,9 +174,6 @@ class ResNet9(Model):
 
     name = "resnet9"
     width: int = 64
-
-    def __post_init__(self) -> None:
-        self.require(self.width >= 1, "the width is a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -226,7 +243,7 @@ def model(text: str | Model) -> Model:
     >>> model("resnet8(16)")
     ResNet8(width=16)
     """
-    found = parse(text, registry(Model), "model")
+    found = named(Model, text)
     if isinstance(found, GC | SideBySide):
         found.require(bool(found.base), "base='' given; a network by name, such as 'resnet8(16)'")
         base = model(found.base)
@@ -236,3 +253,96 @@ def model(text: str | Model) -> Model:
         found.require(not isinstance(base, Airbench), wanted)
         return replace(found, base=str(base))
     return found
+
+
+@dataclass(frozen=True)
+class Segmenter(Network):
+    """Base of the networks that label pixels: a dilated ResNet and a head.
+
+    The `backbone` is resnet18, resnet50 or resnet101, its first stage has `width` channels (64 is
+    torchvision's), and the scale and shift of its batch norms are "trained" or "frozen".
+    """
+
+    what: ClassVar[str] = "segmentation network"
+    backbone: str = "resnet101"
+    width: int = 64
+    norm: str = "trained"
+
+    def __post_init__(self) -> None:
+        self.choose(backbone=["resnet18", "resnet50", "resnet101"], norm=["trained", "frozen"])
+        whole = self.width >= 4 and self.width % 4 == 0
+        self.require(whole, f"width={self.width} given; a multiple of 4")
+
+
+@dataclass(frozen=True)
+class PSPNet(Segmenter):
+    """Zhao et al. 2017: dilation 2 and 4, pyramid pooling, a second loss on stage 3."""
+
+    name = "pspnet"
+
+
+@dataclass(frozen=True)
+class DUCHDC(Segmenter):
+    """Wang et al. 2017: hybrid dilation in stages 3 and 4, dense upsampling convolution."""
+
+    name = "duc_hdc"
+
+
+@dataclass(frozen=True)
+class Generator(Network):
+    """Base of the networks that turn one picture into another."""
+
+    what: ClassVar[str] = "generator"
+    levels: int = 8
+
+
+@dataclass(frozen=True)
+class UNet(Generator):
+    """The U-Net of pix2pix: `levels` halvings (8 bring 256 pixels to one) and as many doublings.
+
+    The first level has `width` channels, each further one twice as many, up to eight times. The
+    `norm` is "instance" or "batch"; `dropout` is the rate in the first three doublings.
+    """
+
+    name = "unet"
+    width: int = 64
+    norm: str = "instance"
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        self.choose(norm=["instance", "batch"])
+        good = self.levels >= 2 and self.width >= 1 and 0 <= self.dropout < 1
+        self.require(good, "levels of 2 or more, a width of 1 or more, dropout below 1")
+
+
+@dataclass(frozen=True)
+class Discriminator(Network):
+    """Base of the networks that tell pictures from copies, patch by patch.
+
+    The first of `layers` convolutions that halve the picture has `width` channels, each further one
+    twice as many, up to eight times; the `norm` is "instance" or "batch".
+    """
+
+    what: ClassVar[str] = "discriminator"
+    layers: int = 3
+    width: int = 64
+    norm: str = "instance"
+
+    def __post_init__(self) -> None:
+        self.choose(norm=["instance", "batch"])
+        self.require(self.layers >= 1 and self.width >= 1, "layers and a width of 1 or more")
+
+
+@dataclass(frozen=True)
+class PatchGAN(Discriminator):
+    """That of pix2pix: `layers` halvings, then two convolutions at that size; 3 see 70x70."""
+
+    name = "patchgan"
+
+
+@dataclass(frozen=True)
+class Halving(Discriminator):
+    """That of RG's code: `layers` halvings and one convolution; 4 give 16x16 parts of 256x256."""
+
+    name = "halving"
+    layers: int = 4

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgkit.data import DataError, root
+from rgkit.data.source import DataError, root
 from rgkit.data.vision import import_torchvision
-from rgkit.models.picture_names import DUCHDC, PSPNet, Segmenter, segmenter
+from rgkit.models.names import PSPNet, Segmenter, named
 from rgkit.models.residual import start
 
 import_torchvision()
@@ -158,19 +158,15 @@ def load_backbone(net: nn.Module, path: str | Path) -> None:
     """
     try:
         state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
-        state = {str(name): value for name, value in state.items()}
+        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as weights: {str(error)[:80]}") from error
     backbone: nn.Module = net.backbone  # type: ignore[assignment]
-    wanted = backbone.state_dict()
-    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    wrong = [n for n in wanted if n not in state or state[n].shape != wanted[n].shape]
-    # Old files lack the counters of batch norm, which decide nothing.
-    wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
-    if wrong or state.keys() - wanted.keys():
-        odd = (wrong or sorted(state.keys() - wanted.keys()))[0]
-        raise ValueError(f"{path} does not hold this backbone's weights: {odd!r} does not fit")
-    backbone.load_state_dict(state, strict=False)
+    try:  # a state without a version may lack the counters of batch norm, as old files do
+        backbone.load_state_dict(state)
+    except RuntimeError as error:
+        wrong = f"{path} does not hold this backbone's weights: {str(error)[:300]}"
+        raise ValueError(wrong) from error
 
 
 def build(
@@ -185,7 +181,7 @@ def build(
     Parameters
     ----------
     name : ``pspnet(backbone, width, norm)`` or ``duc_hdc(backbone, width, norm)``, see
-        `rgkit.models.picture_names`
+        `rgkit.models.names`
     classes : int
     seed : the same seed gives the same weights; the global random state is left as it was
     weights : a file with torchvision's weights for the backbone, loaded over the fresh ones
@@ -196,7 +192,7 @@ def build(
     >>> net(torch.zeros(1, 3, 40, 64)).shape
     torch.Size([1, 3, 40, 64])
     """
-    spec = segmenter(name)
+    spec = named(Segmenter, name)
     block = BLOCKS[spec.backbone][0]
     channels = 8 * spec.width * block.expansion
     with torch.random.fork_rng(devices=[]):
@@ -208,7 +204,6 @@ def build(
             small = [_conv(half, half // 4, 3), nn.Dropout2d(0.1), nn.Conv2d(half // 4, classes, 1)]
             auxiliary = nn.Sequential(*small)
         else:
-            assert isinstance(spec, DUCHDC)
             rates, head, auxiliary = HDC_RATES, dense_upsampling(channels, classes), None
         for stage, own in zip(("layer3", "layer4"), rates, strict=True):
             _dilate(getattr(backbone, stage), own)

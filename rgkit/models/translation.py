@@ -5,14 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rgkit.models.picture_names import (
-    Discriminator,
-    Generator,
-    Halving,
-    UNet,
-    discriminator,
-    generator,
-)
+from rgkit.models.names import Discriminator, Generator, Halving, UNet, named
 
 SLOPE = 0.2  # of the leaky ReLUs, and below the standard deviation of fresh weights: pix2pix's
 DEVIATION = 0.02
@@ -121,7 +114,7 @@ def build(
 
     Parameters
     ----------
-    name : ``unet(levels, width, norm, dropout)``, see `rgkit.models.picture_names`
+    name : ``unet(levels, width, norm, dropout)``, see `rgkit.models.names`
     judge : ``patchgan(layers, width, norm)`` or ``halving(layers, width, norm)``
     seed : the same seed gives the same weights; the global random state is left as it was
 
@@ -132,7 +125,7 @@ def build(
     >>> made.shape, judge(made, made).shape
     (torch.Size([2, 3, 16, 16]), torch.Size([2, 1, 4, 4]))
     """
-    spec, own = generator(name), discriminator(judge)
+    spec, own = named(Generator, name), named(Discriminator, judge)
     assert isinstance(spec, UNet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

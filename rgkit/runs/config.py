@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, ClassVar, Self
 
+from rgkit.data import images
+from rgkit.data.source import Source
 from rgkit.method import laws, schedules
 from rgkit.method.spec import Spec, nearest
 
@@ -107,7 +108,7 @@ class Trained(Config):
     measure : what a run of this task is judged by, of the metrics of an epoch
     smallest : the fewest images that a batch may have
     augments : the augmentations that the task knows
-    home : the module that knows the data sets; it is not imported before it is asked
+    sources : the data sets that the task knows, by name
     added : metrics of an epoch that records may lack, because they are older; tables have NaN there
 
     Parameters
@@ -142,7 +143,7 @@ class Trained(Config):
     """
 
     measure: ClassVar[str] = "test_accuracy"
-    home: ClassVar[str] = "rgkit.data"
+    sources: ClassVar[Mapping[str, Source]] = images.SOURCES
     smallest: ClassVar[int] = 2  # batch norm takes a mean over it
     added: ClassVar[tuple[str, ...]] = ()
     augments: ClassVar[tuple[str, ...]] = AUGMENTS
@@ -168,7 +169,7 @@ class Trained(Config):
     def __post_init__(self) -> None:
         self.whole(epochs=1, batch=self.smallest, images=0, seed=0, validation=0)
         self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=self.augments)
-        self.choose(data=self.sizes())
+        self.choose(data=self.sources)
         require(self.lr > 0, "lr", self.lr, "a positive number")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 up to below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
@@ -188,14 +189,14 @@ class Trained(Config):
         for name, text in canonical.items():
             object.__setattr__(self, name, text)
 
-    def sizes(self) -> Mapping[str, tuple[int, int]]:
-        """Return the data sets of this task by name: images to train on and to test on."""
-        sizes: Mapping[str, tuple[int, int]] = import_module(self.home).SIZES
-        return sizes
+    @property
+    def source(self) -> Source:
+        """What is known of the data: sizes, classes, whether they are at hand."""
+        return self.sources[self.data]
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the data, without loading them."""
-        return str(import_module(self.home).fingerprint(self.data))
+        return self.source.fingerprint()
 
     def network(self) -> Spec:
         """Return the network; ValueError names an unknown one and the nearest right one."""
@@ -229,7 +230,7 @@ class Trained(Config):
         >>> Classification().trained_on, Classification(images=100).trained_on
         (50000, 100)
         """
-        return self.images or self.sizes()[self.data][0] - self.validation
+        return self.images or self.source.sizes[0] - self.validation
 
     @property
     def steps(self) -> int:

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
+from rgkit.data import masks
+from rgkit.data.source import Source
 from rgkit.method.spec import Spec, nearest
 from rgkit.runs.config import AUGMENTS, NUMERICS, Config, ConfigError, Trained, require
 from rgkit.runs.translation import Translation
@@ -34,7 +36,7 @@ class Classification(Trained):
     """One training run of an image classifier; for its settings see `Trained`.
 
     The defaults are RG's published setting as its code has it (CIFAR ResNet-34, batch 128,
-    learning rate 0.1, weight decay 1e-4, 100 epochs). For `data` see `rgkit.data.NAMES`, for
+    learning rate 0.1, weight decay 1e-4, 100 epochs). For `data` see `rgkit.data.images`, for
     `model` `rgkit.models.classification`. The settings below are those of tuned recipes, such as
     `rgkit.runs.grid.PROTOCOLS` has; with their defaults they change nothing.
 
@@ -117,15 +119,7 @@ class Classification(Trained):
         >>> Classification().chance, Classification(data="cifar100").chance
         (10.0, 1.0)
         """
-        from rgkit.data import CLASSES
-
-        return 100 / CLASSES[self.data]
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the data, without loading them."""
-        from rgkit.data import fingerprint_of
-
-        return fingerprint_of(self.data)
+        return 100 / len(self.source.classes)
 
 
 @dataclass(frozen=True)
@@ -154,7 +148,7 @@ class Segmentation(Trained):
     task: ClassVar[str] = "segmentation"
     code: ClassVar[str] = "rgkit.tasks.segmentation"
     measure: ClassVar[str] = "test_miou"
-    home: ClassVar[str] = "rgkit.data.layouts"
+    sources: ClassVar[Mapping[str, Source]] = masks.SOURCES
     data: str = "voc2012"
     model: str = "pspnet('resnet101', 64, 'frozen')"
     epochs: int = 200
@@ -176,10 +170,10 @@ class Segmentation(Trained):
         require(bool(named), "weights", self.weights, wanted)
 
     def network(self) -> Spec:
-        """Return the network, see `rgkit.models.picture_names`."""
-        from rgkit.models.picture_names import segmenter
+        """Return the network, see `rgkit.models.names`."""
+        from rgkit.models.names import Segmenter, named
 
-        return segmenter(self.model)
+        return named(Segmenter, self.model)
 
     def scales(self) -> Mapping[str, str]:
         """Return what the larger profiles mean for pictures."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rgkit import data
-from rgkit.data import layouts, pairs
+from rgkit.data import images, masks, pairs
 from rgkit.runs.kinds import (
     Classification,
     Segmentation,
@@ -54,7 +53,7 @@ IMAGES = Sizes(
     },
     {"data": "digits", "images": 0, "augment": "crop"},
     HELD_OUT,
-    lambda: data.available("cifar10"),
+    lambda: images.SOURCES["cifar10"].available(),
     "embedded data, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 PICTURES = Sizes(
@@ -73,7 +72,7 @@ PICTURES = Sizes(
     },
     {"data": "scenes", "size": 32},
     {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
-    lambda: layouts.available("camvid"),
+    lambda: masks.SOURCES["camvid"].available(),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
 )  # fmt: skip
 # At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
@@ -95,6 +94,6 @@ PAIRS = Sizes(
     # Of scenes only this direction can be learned: the colours of a label map tell no picture.
     {"data": "scenes", "direction": "a_to_b"},
     {"smoke": 20, "quick": 100, "short": 100, "paper": 100, "embedded": 60},
-    lambda: pairs.available("maps-200"),
+    lambda: pairs.SOURCES["maps-200"].available(),
     "embedded scenes, because maps is not at hand (pix2pix's folder, under RGKIT_DATA)",
 )  # fmt: skip

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from rgkit.method.spec import nearest
+from rgkit.data import pairs
+from rgkit.data.source import Source
+from rgkit.models.names import Discriminator, Generator, named
 from rgkit.runs.config import Trained, require
-
-if TYPE_CHECKING:
-    from rgkit.models.picture_names import Generator
 
 ACTS_ON = ("generator", "discriminator", "both", "both, two draws")
 ADVERSARIAL = ("least squares", "cross-entropy")
-# As torchvision names the weights that it downloads first; others of these networks will do, too.
-FEATURES = ("resnet18-f37072fd.pth", "resnet50-0676ba61.pth", "resnet101-63fe2227.pth")
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,8 @@ class Translation(Trained):
     lambda_l1 : float
         What the mean absolute difference counts in the generator's loss.
     features : str
-        The network by whose features ``test_kid`` compares pictures: "" is our own classifier of
-        CIFAR-10. Or a file of torchvision's weights for one of three ResNets, such as
-        ``resnet50-0676ba61.pth``, where you have it, see `rgkit.models.features.network`.
+        The network by whose features ``test_kid`` compares pictures: "", our own classifier of
+        CIFAR-10, see `rgkit.models.features.network`.
 
     Examples
     --------
@@ -57,7 +52,7 @@ class Translation(Trained):
     task: ClassVar[str] = "translation"
     code: ClassVar[str] = "rgkit.tasks.translation"
     measure: ClassVar[str] = "test_ssim"
-    home: ClassVar[str] = "rgkit.data.pairs"
+    sources: ClassVar[Mapping[str, Source]] = pairs.SOURCES
     smallest: ClassVar[int] = 1
     added: ClassVar[tuple[str, ...]] = ("test_kid",)
     data: str = "maps"
@@ -78,34 +73,24 @@ class Translation(Trained):
     features: str = field(default="", metadata={"added": True})
 
     def __post_init__(self) -> None:
-        from rgkit.data.pairs import DIRECTIONS
-        from rgkit.models.picture_names import discriminator
-
         super().__post_init__()
-        self.choose(direction=DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
+        self.choose(direction=pairs.DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
         levels = self.network().levels
         whole = isinstance(self.size, int) and self.size >= 16 and self.size % 2**levels == 0
         wanted = f"16 or more and a multiple of {2**levels}, for {levels} levels"
         require(whole, "size", self.size, wanted)
-        judge = discriminator(self.judge)
+        judge = named(Discriminator, self.judge)
         # The instance norms of a discriminator want more than one number in each channel.
         seen = self.size // 2**judge.layers
         require(seen >= 4, "judge", self.judge, f"fewer layers, at a size of {self.size}")
         require(self.lambda_l1 >= 0, "lambda_l1", self.lambda_l1, "0 or more")
-        pattern = (
-            rf"({'|'.join(name.partition('-')[0] for name in FEATURES)})-[0-9a-f]{{8,64}}\.pth"
-        )
-        named = self.features == "" or re.fullmatch(pattern, str(self.features))
-        hint = nearest(str(self.features), list(FEATURES)).removeprefix("; ")
-        require(bool(named), "features", self.features, f"a file of torchvision's weights; {hint}")
+        require(self.features == "", "features", self.features, "'' is our own classifier, the one")
         object.__setattr__(self, "judge", str(judge))
         object.__setattr__(self, "lambda_l1", float(self.lambda_l1))
 
     def network(self) -> Generator:
-        """Return the generator, see `rgkit.models.picture_names`."""
-        from rgkit.models.picture_names import generator
-
-        return generator(self.model)
+        """Return the generator, see `rgkit.models.names`."""
+        return named(Generator, self.model)
 
     def scales(self) -> Mapping[str, str]:
         """Return what the profiles mean for pairs of pictures."""
@@ -118,9 +103,6 @@ class Translation(Trained):
 
     def about(self) -> str:
         """Return direction, size, losses and augmentation in words."""
-        from rgkit.data import pairs
-
         said = f", {pairs.words(self.data, self.direction)} at {self.size} pixels"
-        said += f", compared by {self.features}" if self.features else ""
         said += f", judged by {self.judge} with {self.adversarial} + {self.lambda_l1:g} L1"
         return f"{said}, {self.augment}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rgkit import data as datasets
+from rgkit.data import images as datasets
 from rgkit.data.augment import Augmenter
 from rgkit.runs.kinds import STEPS, Classification
 from rgkit.tasks.splits import split
@@ -27,11 +27,12 @@ def _load(
     found = datasets.load(name)
 
     def made(images: Tensor, labels: Tensor) -> Split:
-        look = found.mean, found.std, reflect or found.padding, DTYPES[precision]
+        source, dtype = found.source, DTYPES[precision]
+        look = source.mean, source.std, reflect or source.padding, dtype
         return Augmenter(images, *look, reflect=reflect > 0), labels
 
-    train, test = (found.train_images, found.train_labels), (found.test_images, found.test_labels)
-    return *split(name, count, held, where, train, test, made), found.classes
+    classes = len(found.source.classes)
+    return *split(name, count, held, where, found.train, found.test, made), classes
 
 
 def _splits(c: Classification, where: torch.device) -> Splits:

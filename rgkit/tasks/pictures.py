@@ -120,11 +120,10 @@ def kernel_distance(made: Tensor, true: Tensor) -> Tensor:
 
 
 class Features:
-    """A network on a device, by whose features pictures are compared.
+    """Our network on a device, by whose features pictures are compared.
 
     Parameters
     ----------
-    name : see `rgkit.models.features.network`
     where : device
 
     Examples
@@ -133,8 +132,8 @@ class Features:
     torch.Size([2, 128])
     """
 
-    def __init__(self, name: str = "", where: torch.device | str = "cpu") -> None:
-        self.net = channels_last(network(name), where, torch.float32)
+    def __init__(self, where: torch.device | str = "cpu") -> None:
+        self.net = channels_last(network(), where, torch.float32)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return features [batch, features] of pictures from 0 to 1, whatever their precision."""

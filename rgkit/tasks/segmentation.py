@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from rgkit.data import masks as datasets
 from rgkit.data.augment import Augmenter, Masks
-from rgkit.data.scenes import VOID
+from rgkit.data.source import VOID
 from rgkit.models.segmentation import build, find_weights
 from rgkit.runs.kinds import ConfigError, Segmentation
 from rgkit.runs.samples import SHOWN, pack
@@ -30,11 +30,11 @@ def _load(
     real = found.margin > 0
 
     def made(images: Tensor, labels: Tensor) -> Split:
-        look = found.mean, found.std, margin, DTYPES[precision], real
+        look = found.source.mean, found.source.std, margin, DTYPES[precision], real
         return Augmenter(images, *look), Masks(labels, margin, real)
 
-    train, test = (found.train_images, found.train_masks), (found.test_images, found.test_masks)
-    return *split(name, count, held, where, train, test, made), len(found.classes)
+    classes = len(found.source.classes)
+    return *split(name, count, held, where, found.train, found.test, made), classes
 
 
 def _splits(c: Segmentation, where: torch.device) -> Splits:

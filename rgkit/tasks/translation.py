@@ -41,9 +41,7 @@ def _load(
         look = (0.5,) * 3, (0.5,) * 3, spare, DTYPES[precision], True
         return Augmenter(inputs, *look), Augmenter(targets, *look)
 
-    train = found.train_inputs, found.train_targets
-    test = found.test_inputs, found.test_targets
-    return *split(name, count, held, where, train, test, made), 0
+    return *split(name, count, held, where, found.train, found.test, made), 0
 
 
 def _splits(c: Translation, where: torch.device) -> Splits:
@@ -243,5 +241,5 @@ def made_pictures(
 TASK = Task(
     MEASURED, _splits, lambda kind, config, classes, *split: PairStep(config, *split), evaluate,
     own=LENGTHS, steps=operator.attrgetter("lengths"), samples=made_pictures, along=True,
-    options=lambda config, where: {"features": Features(config.features, where)},
+    options=lambda config, where: {"features": Features(where)},
 )  # fmt: skip

@@ -24,7 +24,7 @@ def cost(config: Config) -> float:
     """
     if not isinstance(config, Trained):
         return 1.0
-    measured = config.sizes()[config.data][1] + config.validation
+    measured = config.source.sizes[1] + config.validation
     return config.epochs * (config.trained_on + measured / 3)
 
 

@@ -11,7 +11,7 @@ from rgkit.bench import blocks, suite
 from rgkit.bench.pictures import MASKS, OneByOne, padding, pictures
 from rgkit.book import scorecard
 from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.data.layouts import IMAGENET
+from rgkit.data.source import IMAGENET
 from rgkit.runs.kinds import Classification
 
 TINY = Classification(model="resnet8(2)", batch=16)

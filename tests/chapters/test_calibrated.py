@@ -9,8 +9,7 @@ from torch.nn.functional import conv2d, cross_entropy
 
 from rgkit.models.arms import changed
 from rgkit.models.calibrated import Calibrated, GCConv2d, calibrate_after, gc_layers, optimized
-from rgkit.models.classification import build
-from rgkit.models.cost import cost
+from rgkit.models.classification import build, cost
 from rgkit.models.names import GC, model
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, ConfigError

@@ -21,9 +21,10 @@ from rgkit.chapters.detection.task import (
     first_detections,
     targets_of,
 )
-from rgkit.data import DataError
+from rgkit.data import source
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.scenes import scenes
+from rgkit.data.source import DataError
 from rgkit.models.calibrated import gc_layers
 from rgkit.runs.grid import Grid, arm_of, cross
 from rgkit.runs.kinds import Classification, from_dict
@@ -45,7 +46,8 @@ def few():
     """A few of the scenes, so that an epoch of these tests takes no time."""
     caches = boxes._scenes, task._load
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boxes, "SIZES", boxes.SIZES | {"scenes": (60, 10)})
+        small = dataclasses.replace(boxes.SOURCES["scenes"], sizes=(60, 10))
+        patch.setitem(boxes.SOURCES, "scenes", small)
         for cache in caches:
             cache.cache_clear()
         yield
@@ -326,9 +328,10 @@ def test_annotations_of_voc_are_read_and_wrong_ones_named(tmp_path):
 
 def test_voc_is_found_in_torchvisions_layout(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    monkeypatch.setattr(boxes, "SIZES", {"voc2007": (2, 1), "scenes": (600, 200)})
-    assert not boxes.available("voc2007")
-    assert boxes.fingerprint("voc2007") == "absent"
+    voc = dataclasses.replace(boxes.SOURCES["voc2007"], sizes=(2, 1))
+    monkeypatch.setitem(boxes.SOURCES, "voc2007", voc)
+    assert not voc.available()
+    assert voc.fingerprint() == "absent"
     with pytest.raises(DataError, match=r"trainval\.txt is not there; copy the data set again"):
         boxes.load("voc2007", 32)
     base = tmp_path / "VOCdevkit" / "VOC2007"
@@ -340,16 +343,16 @@ def test_voc_is_found_in_torchvisions_layout(tmp_path, monkeypatch):
         Image.new("RGB", (100, 50), (10, 20, 30)).save(base / "JPEGImages" / f"{name}.jpg")
         text = ANNOTATION.format(name="cat", right=60)
         (base / "Annotations" / f"{name}.xml").write_text(text)
-    boxes._listing.cache_clear()
+    source._of_files.cache_clear()
     found = boxes.load("voc2007", 32)
-    assert boxes.available("voc2007")
-    assert len(boxes.fingerprint("voc2007")) == 16
+    assert voc.available()
+    assert len(voc.fingerprint()) == 16
     assert found.train_images.shape == (2, 3, 32, 32)
     assert found.classes[found.train_objects[0, 0, 4].astype(int)] == "cat"
     assert (found.test_objects[0, 1:, 4] == -1).all()
-    monkeypatch.setattr(boxes, "SIZES", {"voc2007": (3, 1)})
+    monkeypatch.setitem(boxes.SOURCES, "voc2007", dataclasses.replace(voc, sizes=(3, 1)))
     boxes._load.cache_clear()
     with pytest.raises(DataError, match=r"2 names in trainval\.txt, the set has 3"):
         boxes.load("voc2007", 32)
-    boxes._listing.cache_clear()
+    source._of_files.cache_clear()
     boxes._load.cache_clear()

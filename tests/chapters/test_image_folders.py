@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from rgkit.chapters.image_folder import ImageFolder, folders
+from rgkit.chapters.image_folder import SOURCES, ImageFolder, folders
 from rgkit.chapters.image_folder.folders import Folder
 from rgkit.chapters.image_folder.task import evaluate_folder
-from rgkit.data import FINGERPRINTS, DataError, Dataset
+from rgkit.data.source import DataError, Dataset, Source, Split
 from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
@@ -53,14 +53,14 @@ def test_a_part_of_cifar10_is_written_as_its_images_are_and_as_imagenet_is(tmp_p
     draws = np.random.default_rng(1)
     images = draws.integers(0, 256, (9, 3, 32, 32), np.uint8)
     labels = np.arange(9, dtype=np.int64) % 3
-    half = (0.5, 0.5, 0.5)
-    whole = Dataset("cifar10", images, labels, images[::-1], labels[::-1], half, half, 4, 3)
+    three = Source((9, 9), ("class0", "class1", "class2"))
+    whole = Dataset(three, Split(images, labels), Split(images[::-1], labels[::-1]), "drawn")
     monkeypatch.setattr("rgkit.chapters.image_folder.folders.load", {"cifar10": whole}.__getitem__)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     uncached = folders._made.__wrapped__  # what is drawn here must not be found by other tests
     monkeypatch.setattr(folders, "_made", uncached)
-    monkeypatch.setitem(ImageFolder().sizes(), "cifar10-5000", (7, 3))
-    monkeypatch.setitem(FINGERPRINTS, "cifar10", "drawn")
+    part = dataclasses.replace(SOURCES["cifar10-5000"], sizes=(7, 3), known="drawn")
+    monkeypatch.setitem(SOURCES, "cifar10-5000", part)
     for split, first in (("train", images[:7]), ("val", images[::-1][:3])):
         folder = Folder("cifar10-5000", split, 28)
         assert (len(folder), folder.classes) == (len(first), ["class0", "class1", "class2"])
@@ -86,7 +86,8 @@ def test_a_folder_that_is_not_what_its_name_says_is_named(tmp_path, monkeypatch)
     with pytest.raises(DataError, match="2 images are here, imagenet has 1,281,167"):
         Folder("imagenet", "train", 16)
     before = ImageFolder().fingerprint()
-    monkeypatch.setitem(ImageFolder().sizes(), "imagenet", (2, 2))
+    two = dataclasses.replace(SOURCES["imagenet"], sizes=(2, 2))
+    monkeypatch.setitem(SOURCES, "imagenet", two)
     image, label = Folder("imagenet", "val", 16)[1, -1]
     assert (image.shape, label) in [((3, 16, 16), 0), ((3, 16, 16), 1)]
     assert len(before) == 16

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from rgkit.data import DataError, layouts
-from rgkit.data.layouts import CITY_IDS, FINGERPRINTS, LAYOUTS, fingerprint
-from rgkit.data.masks import fit, load
-from rgkit.tasks.segmentation import VOID
+from rgkit.data import source
+from rgkit.data.masks import SOURCES, fit, load
+from rgkit.data.source import VOID, DataError
 
 
 def picture(seed, width=40, height=30):
@@ -31,8 +32,8 @@ def save(path, image):
 def camvid(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
     for name in ("camvid", "camvid-png"):
-        monkeypatch.setitem(layouts.SIZES, name, (3, 2))
-    layouts._listing.cache_clear()
+        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], sizes=(3, 2)))
+    source._of_files.cache_clear()
     (tmp_path / "camvid" / "train").mkdir(parents=True)
     (tmp_path / "camvid" / "train" / ".DS_Store").write_text("what a file browser leaves behind")
     for split, count in (("train", 3), ("test", 2)):
@@ -45,19 +46,19 @@ def camvid(tmp_path, monkeypatch):
 
 def test_camvid_in_segnets_layout(camvid):
     found = load("camvid-png", 24)
-    assert found.train_images.shape == (3, 3, 24, 32)  # four thirds as wide
-    assert found.train_masks.shape == (3, 24, 32)
-    assert found.test_images.shape == (2, 3, 24, 32)
-    assert set(np.unique(found.train_masks)) == {*range(11), VOID}  # 11 is void
-    assert len(found.classes) == 11
+    assert found.train.images.shape == (3, 3, 24, 32)  # four thirds as wide
+    assert found.train.targets.shape == (3, 24, 32)
+    assert found.test.images.shape == (2, 3, 24, 32)
+    assert set(np.unique(found.train.targets)) == {*range(11), VOID}  # 11 is void
+    assert len(found.source.classes) == 11
     wider = load("camvid-png", 24, 4)  # made smaller as a whole: there is nothing beyond its rim
-    assert (wider.train_masks.shape, wider.margin) == ((3, 24, 32), 0)
+    assert (wider.train.targets.shape, wider.margin) == ((3, 24, 32), 0)
 
 
 def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
     """The palette of a mask is not looked at; a picture that is too small gets void around it."""
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    monkeypatch.setitem(layouts.SIZES, "voc2012", (2, 1))
+    monkeypatch.setitem(SOURCES, "voc2012", replace(SOURCES["voc2012"], sizes=(2, 1)))
     base = tmp_path / "VOCdevkit" / "VOC2012"
     sizes = {"a": (40, 30), "b": (20, 50), "c": (33, 31)}
     for seed, (name, (width, height)) in enumerate(sizes.items()):
@@ -71,16 +72,16 @@ def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
     (lists / "train.txt").write_text("a\nb\n")
     (lists / "val.txt").write_text("c\n")
     found = load("voc2012", 32)
-    assert found.train_images.shape == (2, 3, 32, 32)
-    assert found.test_masks.shape == (1, 32, 32)
-    narrow = found.train_masks[(found.train_masks[:, :, :6] == VOID).all((1, 2))]
+    assert found.train.images.shape == (2, 3, 32, 32)
+    assert found.test.targets.shape == (1, 32, 32)
+    narrow = found.train.targets[(found.train.targets[:, :, :6] == VOID).all((1, 2))]
     assert len(narrow) == 1  # 20 of 32 columns are the picture's
     assert (narrow[0][:, 26:] == VOID).all()
     assert (narrow[0][:, 6:26] != VOID).any()
-    assert set(np.unique(found.train_masks)) == {0, 7, 20, VOID}
+    assert set(np.unique(found.train.targets)) == {0, 7, 20, VOID}
     wider = load("voc2012", 32, 4)  # the middle of what is kept is what was cut
     assert wider.margin == 4
-    np.testing.assert_array_equal(wider.test_masks[:, 4:-4, 4:-4], found.test_masks)
+    np.testing.assert_array_equal(wider.test.targets[:, 4:-4, 4:-4], found.test.targets)
     (lists / "val.txt").write_text("c\nd\n")
     with pytest.raises(DataError, match=r"val\.txt names 'd', which is not in"):
         load("voc2012", 40)
@@ -89,25 +90,26 @@ def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
 def test_cityscapes_in_torchvisions_layout(tmp_path, monkeypatch):
     """Its own numbers become 0 to 18 in the order of the benchmark, all others void."""
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    monkeypatch.setitem(layouts.SIZES, "cityscapes", (1, 1))
+    cities = replace(SOURCES["cityscapes"], sizes=(1, 1))
+    monkeypatch.setitem(SOURCES, "cityscapes", cities)
     for split in ("train", "val"):
         stem = f"ulm/ulm_000_{split}"
         save(tmp_path / "leftImg8bit" / split / f"{stem}_leftImg8bit.png", picture(1, 64, 32))
         labels = np.zeros((32, 64), np.uint8)
-        labels[:, : len(CITY_IDS)] = CITY_IDS
+        labels[:, : len(cities.ids)] = cities.ids
         labels[:, 30:40] = 6  # ground: not evaluated
         save(tmp_path / "gtFine" / split / f"{stem}_gtFine_labelIds.png", Image.fromarray(labels))
     found = load("cityscapes", 32)
-    assert found.train_images.shape == (1, 3, 32, 64)
-    assert found.train_masks[0, 0, :19].tolist() == list(range(19))
-    assert (found.train_masks[0, :, 30:40] == VOID).all()
-    assert len(LAYOUTS["cityscapes"].classes) == 19
+    assert found.train.images.shape == (1, 3, 32, 64)
+    assert found.train.targets[0, 0, :19].tolist() == list(range(19))
+    assert (found.train.targets[0, :, 30:40] == VOID).all()
+    assert len(cities.classes) == 19
 
 
 def test_scenes_are_embedded():
     found = load("scenes", 32, 4)
-    assert found.train_images.shape == (600, 3, 32, 32)
-    assert set(np.unique(found.train_masks)) == {*range(11), VOID}
+    assert found.train.images.shape == (600, 3, 32, 32)
+    assert set(np.unique(found.train.targets)) == {*range(11), VOID}
 
 
 def test_the_order_and_the_fingerprint_are_those_of_the_pixels(camvid):
@@ -119,7 +121,7 @@ def test_the_order_and_the_fingerprint_are_those_of_the_pixels(camvid):
     after = load("camvid-png", 17)  # another size, so that nothing is from a cache
     assert after.fingerprint == before.fingerprint
     again = load("camvid-png", 18)
-    assert again.train_masks.shape[0] == 3
+    assert again.train.targets.shape[0] == 3
     save(camvid / "camvid" / "train" / "0.png", picture(77))
     assert load("camvid-png", 19).fingerprint != before.fingerprint
 
@@ -173,22 +175,23 @@ def test_other_pixels_than_those_that_were_measured_are_refused(camvid):
 
 
 def test_a_set_without_a_known_fingerprint_is_named_by_its_files(camvid, monkeypatch):
-    before = fingerprint("camvid-png")
+    before = SOURCES["camvid-png"].fingerprint()
     assert len(before) == 16
     annot = camvid / "camvid" / "testannot" / "0.png"
     annot.write_bytes(annot.read_bytes() + b"more")
-    layouts._listing.cache_clear()
-    assert fingerprint("camvid-png") != before
-    monkeypatch.setitem(layouts.SIZES, "camvid-png", (3, 3))
+    source._of_files.cache_clear()
+    assert SOURCES["camvid-png"].fingerprint() != before
+    more = replace(SOURCES["camvid-png"], sizes=(3, 3))
+    monkeypatch.setitem(SOURCES, "camvid-png", more)
     with pytest.raises(DataError, match="3 to train on and 2 to test on are here, the set has 3"):
         load("camvid-png", 24)
 
 
 def test_a_set_that_is_not_there_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    layouts._listing.cache_clear()
+    source._of_files.cache_clear()
     for name, said in (("camvid", "camvid/train"), ("voc2012", "train.txt")):
-        assert fingerprint(name) == FINGERPRINTS.get(name, "absent")
+        assert SOURCES[name].fingerprint() == (SOURCES[name].known or "absent")
         with pytest.raises(DataError, match=said):
             load(name, 16)
     with pytest.raises(DataError, match="unknown data set 'camvit'; did you mean 'camvid'"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from rgkit.data import DataError, pairs
-from rgkit.data.pairs import available, fingerprint, load, margin_of, words
+from rgkit.data import pairs, source
+from rgkit.data.pairs import SOURCES, load, margin_of, words
+from rgkit.data.source import DataError
 
 
 def halves(seed, size=32):
@@ -26,8 +29,8 @@ def save(path, pixels):
 @pytest.fixture
 def maps(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    monkeypatch.setitem(pairs.SIZES, "maps", (4, 3))
-    pairs._listing.cache_clear()
+    monkeypatch.setitem(SOURCES, "maps", replace(SOURCES["maps"], sizes=(4, 3)))
+    source._of_files.cache_clear()
     for split, count in (("train", 4), ("val", 3)):
         for i in range(count):
             save(tmp_path / "maps" / split / f"{i}.png", halves(10 * count + i))
@@ -37,20 +40,20 @@ def maps(tmp_path, monkeypatch):
 
 def test_both_halves_are_found_and_either_can_be_the_input(maps):
     found = load("maps", 16, 2, "a_to_b")
-    assert found.train_inputs.shape == found.train_targets.shape == (4, 3, 20, 20)
-    assert found.test_inputs.shape == (3, 3, 16, 16)
-    assert not found.train_inputs[:, 2].any()  # A, the left half
-    assert not found.train_targets[:, 0].any()
+    assert found.train.images.shape == found.train.targets.shape == (4, 3, 20, 20)
+    assert found.test.images.shape == (3, 3, 16, 16)
+    assert not found.train.images[:, 2].any()  # A, the left half
+    assert not found.train.targets[:, 0].any()
     swapped = load("maps", 16, 2, "b_to_a")
-    np.testing.assert_array_equal(swapped.train_inputs, found.train_targets)
-    np.testing.assert_array_equal(swapped.test_targets, found.test_inputs)
+    np.testing.assert_array_equal(swapped.train.images, found.train.targets)
+    np.testing.assert_array_equal(swapped.test.targets, found.test.images)
     assert swapped.fingerprint == found.fingerprint
 
 
 def test_pictures_of_the_right_size_are_kept_as_they_are(maps):
     found = load("maps", 32)
     wanted = {halves(40 + i)[:, :32].tobytes() for i in range(4)}
-    assert {a.transpose(1, 2, 0).tobytes() for a in found.train_inputs} == wanted
+    assert {a.transpose(1, 2, 0).tobytes() for a in found.train.images} == wanted
 
 
 def test_the_order_and_the_fingerprint_are_those_of_the_pixels(maps):
@@ -61,28 +64,28 @@ def test_the_order_and_the_fingerprint_are_those_of_the_pixels(maps):
     pairs._load.cache_clear()
     after = load("maps", 17)
     assert after.fingerprint == before.fingerprint
-    np.testing.assert_array_equal(after.train_inputs, before.train_inputs)
+    np.testing.assert_array_equal(after.train.images, before.train.images)
     save(folder / "0.png", halves(77))
     pairs._load.cache_clear()
     assert load("maps", 17).fingerprint != before.fingerprint
 
 
 def test_a_set_without_a_known_fingerprint_is_named_by_its_files(maps):
-    before = fingerprint("maps")
+    before = SOURCES["maps"].fingerprint()
     assert len(before) == 16
     save(maps / "maps" / "val" / "0.png", np.zeros((32, 64, 3), np.uint8))
-    pairs._listing.cache_clear()
-    assert fingerprint("maps") != before
-    assert fingerprint("maps-200") == pairs.FINGERPRINTS["maps-200"]  # known, whatever lies there
+    source._of_files.cache_clear()
+    assert SOURCES["maps"].fingerprint() != before
+    assert SOURCES["maps-200"].fingerprint() == "eb0a04b981b5843a"  # known, whatever lies there
 
 
 def test_embedded_scenes_are_pictures_and_their_label_maps():
     found = load("scenes", 24, 1)
-    assert found.train_inputs.shape == (600, 3, 26, 26)
-    assert found.test_targets.shape == (200, 3, 24, 24)
-    colours = np.unique(found.test_targets.transpose(0, 2, 3, 1).reshape(-1, 3), axis=0)
+    assert found.train.images.shape == (600, 3, 26, 26)
+    assert found.test.targets.shape == (200, 3, 24, 24)
+    colours = np.unique(found.test.targets.transpose(0, 2, 3, 1).reshape(-1, 3), axis=0)
     assert len(colours) == 11  # flat ones: the map of ten shapes and the background
-    assert available("scenes")
+    assert SOURCES["scenes"].available()
 
 
 def test_the_margin_is_in_proportion_to_pix2pix():
@@ -91,7 +94,7 @@ def test_the_margin_is_in_proportion_to_pix2pix():
 
 
 def test_files_that_are_not_what_they_should_be_are_named(maps):
-    assert available("maps")
+    assert SOURCES["maps"].available()
     save(maps / "maps" / "train" / "1.png", np.zeros((8, 15, 3), np.uint8))
     with pytest.raises(DataError, match=r"1\.png is 15 pixels wide; a pair has two halves"):
         load("maps", 18)
@@ -101,12 +104,12 @@ def test_files_that_are_not_what_they_should_be_are_named(maps):
     (maps / "maps" / "train" / "1.png").unlink()
     with pytest.raises(DataError, match="maps: 3 to train on and 3 to test on are here, the set"):
         load("maps", 18)
-    assert not available("maps")
+    assert not SOURCES["maps"].available()
 
 
 def test_another_copy_of_maps_is_told_to_use_its_own_name(maps, monkeypatch):
-    monkeypatch.setitem(pairs.SIZES, "maps", (4, 9))
-    monkeypatch.setitem(pairs.SIZES, "maps-200", (4, 3))
+    for name, sizes in (("maps", (4, 9)), ("maps-200", (4, 3))):
+        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], sizes=sizes))
     with pytest.raises(DataError, match="name it as what it is: data='maps-200'"):
         load("maps", 19)
     with pytest.raises(
@@ -117,8 +120,8 @@ def test_another_copy_of_maps_is_told_to_use_its_own_name(maps, monkeypatch):
 
 def test_what_is_not_there_or_not_known_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    pairs._listing.cache_clear()
-    assert fingerprint("facades") == "absent"
+    source._of_files.cache_clear()
+    assert SOURCES["facades"].fingerprint() == "absent"
     with pytest.raises(DataError, match="facades/train has no pictures; unpack pix2pix's facades"):
         load("facades", 64)
     with pytest.raises(DataError, match="unknown data set 'map'; did you mean 'maps'"):

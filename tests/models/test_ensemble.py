@@ -7,12 +7,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rgkit.models.arms import changed
-from rgkit.models.classification import build
-from rgkit.models.cost import cost
-from rgkit.models.ensemble import SideBySide
+from rgkit.models.arms import changed, wrn_macs
+from rgkit.models.calibrated import SideBySide
+from rgkit.models.classification import build, cost
 from rgkit.models.names import model
-from rgkit.models.width import wrn_macs
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.train.loop import train

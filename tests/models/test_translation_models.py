@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rgkit.models.picture_names import discriminator, generator
+from rgkit.models.names import Discriminator, Generator, named
 from rgkit.models.translation import build
 
 
@@ -115,16 +115,16 @@ def test_weights_begin_small_and_are_those_of_their_seed():
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "message"),
+    ("kind", "text", "message"),
     [
-        (generator, "unett", "unknown generator 'unett'; did you mean 'unet'"),
-        (generator, "unet(1)", "levels of 2 or more"),
-        (generator, "unet(8, 64, 'instanc')", "norm='instanc' given; did you mean 'instance'"),
-        (generator, "unet(8, 64, 'batch', 1)", "dropout below 1"),
-        (discriminator, "patchgun", "unknown discriminator 'patchgun'; did you mean 'patchgan'"),
-        (discriminator, "halving(0)", "layers and a width of 1 or more"),
+        (Generator, "unett", "unknown generator 'unett'; did you mean 'unet'"),
+        (Generator, "unet(1)", "levels of 2 or more"),
+        (Generator, "unet(8, 64, 'instanc')", "norm='instanc' given; did you mean 'instance'"),
+        (Generator, "unet(8, 64, 'batch', 1)", "dropout below 1"),
+        (Discriminator, "patchgun", "unknown discriminator 'patchgun'; did you mean 'patchgan'"),
+        (Discriminator, "halving(0)", "layers and a width of 1 or more"),
     ],
 )
-def test_a_wrong_name_is_refused_with_the_right_one(read, text, message):
+def test_a_wrong_name_is_refused_with_the_right_one(kind, text, message):
     with pytest.raises(ValueError, match=message):
-        read(text)
+        named(kind, text)

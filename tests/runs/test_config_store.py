@@ -9,6 +9,7 @@ import pytest
 
 from rgkit.book.report import describe
 from rgkit.chapters.step_timing import StepTiming
+from rgkit.data.source import Source
 from rgkit.runs.grid import ARMS, Grid, cross
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.profiles import classification, no_runs, step_timing
@@ -202,7 +203,7 @@ def test_best_is_the_highest_profile_that_is_recorded(tmp_path, monkeypatch):
     assert nothing.profile == "smoke"
     assert "-p profile quick" in nothing.note
     for name in ("quick", "paper"):
-        monkeypatch.setattr("rgkit.data.available", lambda name: True)
+        monkeypatch.setattr(Source, "available", lambda self: True)
         for cell in classification(name, store=store, **axes):
             store.put(record(cell.config))
         assert classification("best", store=store, **axes).profile == name
@@ -210,7 +211,7 @@ def test_best_is_the_highest_profile_that_is_recorded(tmp_path, monkeypatch):
 
 def test_best_shows_the_seeds_that_are_there_and_says_how_many_are_not(tmp_path, monkeypatch):
     """Two whole seeds are shown; one seed, or two with an arm missing, is no result yet."""
-    monkeypatch.setattr("rgkit.data.available", lambda name: True)
+    monkeypatch.setattr(Source, "available", lambda self: True)
     store, axes = Store(tmp_path), {"arm": ["plain", "RG"], "seeds": 3}
     quick = classification("quick", store=store, **axes)
     seeds = []
@@ -229,7 +230,7 @@ def test_best_shows_the_seeds_that_are_there_and_says_how_many_are_not(tmp_path,
 
 
 def test_quick_without_cifar_falls_back_on_embedded_data_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("rgkit.data.available", lambda name: name != "cifar10")
+    monkeypatch.setattr(Source, "available", lambda self: self.embedded)
     grid = classification("quick", arm=["plain"], store=Store(tmp_path))
     assert grid[0].config.data == "digits"
     assert grid.profile == "embedded"  # what the scorecard would say of it

@@ -11,6 +11,7 @@ import pytest
 mpl.use("agg")
 
 from rgkit.book.plan import _first_search
+from rgkit.data.source import Source
 from rgkit.figures import plots
 from rgkit.figures import rates as rate_plots
 from rgkit.runs import profiles, sizes
@@ -143,7 +144,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert smoke.profile == "smoke"
     again = profiles.classification("best", like=smoke, arm=["RG"], store=store)
     assert (again.profile, again[0].config.data) == ("smoke", "digits")
-    monkeypatch.setattr("rgkit.data.available", lambda name: False)
+    monkeypatch.setattr(Source, "available", lambda self: False)
     main = profiles.classification("quick", arm=["plain"], per_profile={"quick": {"epochs": 1}})
     assert (main.profile, main[0].config.images) == ("embedded", 0)
     held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
@@ -151,7 +152,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert held[0].config.validation == sizes.HELD_OUT["embedded"]
     quick = Grid((), "quick")
     assert not profiles.classification("quick", like=quick, arm=["RG"]).train
-    monkeypatch.setattr("rgkit.data.available", lambda name: True)
+    monkeypatch.setattr(Source, "available", lambda self: True)
     assert profiles.classification("quick", like=quick, arm=["RG"]).train
     assert not profiles.classification("best", like=quick, arm=["RG"]).train
 
@@ -274,7 +275,7 @@ def fill(store: Store, grid, best) -> None:
 def here(tmp_path, monkeypatch):
     """An empty store of which everybody knows, on a machine that has the data."""
     monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
-    monkeypatch.setattr(sizes.data, "available", lambda name: True)
+    monkeypatch.setattr(Source, "available", lambda self: True)
     return Store()
 
 
@@ -344,7 +345,7 @@ def test_what_is_missing_and_cannot_be_trained_here_is_replaced_by_embedded_data
     best, own = {"plain": 0.1, "RG": 0.1}, SEARCH | {"per_profile": {}}
     plan = best_rates("quick", **own)
     fill(here, plan.search, best)
-    monkeypatch.setattr(sizes.data, "available", lambda name: False)
+    monkeypatch.setattr(Source, "available", lambda self: False)
     assert best_rates("quick", **own).search.profile == "embedded"
     fill(here, plan.grid[12:], best)
     assert best_rates("quick", **own).search.profile == "quick"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 
@@ -11,12 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rgkit.book.report import describe
 from rgkit.chapters import own_classifier
-from rgkit.data import DataError, available, pairs
+from rgkit.data import images, pairs
 from rgkit.data.augment import Augmenter
 from rgkit.data.vision import import_torchvision
-from rgkit.models import classification, features, segmentation
+from rgkit.models import classification, features
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Translation, from_dict
 from rgkit.runs.records import Store
@@ -61,7 +59,7 @@ def blurred(pictures, reach):
 @pytest.fixture(scope="module")
 def true():
     """Test pictures from 0 to 1 [200, 3, 32, 32]."""
-    return torch.from_numpy(pairs.load("scenes", 32).test_inputs).float() / 255
+    return torch.from_numpy(pairs.load("scenes", 32).test.images).float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +121,14 @@ def test_the_committed_file_is_small_whole_and_says_where_it_comes_from():
     assert all(p.isfinite().all() for p in net.state_dict().values())
 
 
-@pytest.mark.skipif(not available("cifar10"), reason="CIFAR-10 is not at hand (RGKIT_DATA)")
+@pytest.mark.skipif(
+    not images.SOURCES["cifar10"].available(), reason="CIFAR-10 is not at hand (RGKIT_DATA)"
+)
 def test_the_committed_classifier_knows_the_test_images():
     net, facts = features.read(features.OWN)
     config = own_classifier.CONFIG.replace(images=100)
-    _, (images, labels), *_ = task.TASK.splits(config, torch.device("cpu"))
-    _, accuracy = classified(net, images, labels, autocast=False)
+    _, (pictures, labels), *_ = task.TASK.splits(config, torch.device("cpu"))
+    _, accuracy = classified(net, pictures, labels, autocast=False)
     assert accuracy.item() > 60
     assert accuracy.item() == pytest.approx(facts["accuracy"], abs=0.1)  # machines round
 
@@ -145,9 +145,9 @@ def changed(tmp_path, **arrays):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"0.weight": np.zeros((8, 3, 3, 3))}, r"'0.weight' is of shape \(8, 3, 3, 3\), not \(16,"),
-        ({"0.weight": None}, "'0.weight' is of shape None"),
-        ({"9.weight": np.zeros(3)}, r"'9.weight' is of shape \(3,\), not None"),
+        ({"0.weight": np.zeros((8, 3, 3, 3))}, r"size mismatch for 0.weight: .*\[8, 3, 3, 3\]"),
+        ({"0.weight": None}, r'(?s)Missing key.*"0.weight"'),
+        ({"9.weight": np.zeros(3)}, r'(?s)Unexpected key.*"9.weight"'),
         ({"provenance": None}, "changed.npz cannot be read as a classifier: 'provenance'"),
         ({"provenance": np.array("x")}, "changed.npz cannot be read as a classifier"),
     ],
@@ -189,70 +189,14 @@ def test_a_classifier_can_be_made_again_and_nothing_is_overwritten(tmp_path, mon
     assert "a file ending with .npz" in capsys.readouterr().err
 
 
-def users_file(folder, monkeypatch):
-    """Weights of a ResNet-18 as torchvision would name them, where a user would have them."""
-    torch.manual_seed(3)
-    folder.mkdir()
-    path = folder / "part.pth"
-    torch.save(segmentation.resnet.resnet18().state_dict(), path)
-    name = f"resnet18-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"
-    path.rename(folder / name)
-    monkeypatch.setenv("RGKIT_DATA", str(folder.parent))
-    return name
-
-
-def test_a_user_can_name_a_network_of_torchvision(tmp_path, monkeypatch):
-    name = users_file(tmp_path / "weights", monkeypatch)
-    net = features.network(name)
-    pictures = torch.rand(2, 3, 64, 64, generator=torch.manual_seed(0))
-    found = net(pictures)
-    assert found.shape == (2, 64 + 64 + 128 + 256 + 512)
-    whole = segmentation.resnet.resnet18()
-    whole.load_state_dict(torch.load(tmp_path / "weights" / name, weights_only=True))
-    whole.fc = torch.nn.Identity()
-    mean, deviation = (torch.tensor(v)[:, None, None] for v in features.IMAGENET)
-    with torch.no_grad():
-        wanted = whole.eval()((pictures - mean) / deviation)
-    torch.testing.assert_close(found[:, -512:], wanted)
-    # The measure is another one, the training is the same, and the record has its own key.
-    own, other = train(TINY, "cpu"), train(TINY.replace(features=name), "cpu")
-    assert own.epochs.pop("test_kid")[-1] != other.epochs.pop("test_kid")[-1]
-    assert own == other
-    assert f"compared by {name}" in describe(Grid(cross(TINY.replace(features=name), {}), "quick"))
-
-
-def test_weights_that_are_missing_or_wrong_are_named_before_training(tmp_path, monkeypatch):
-    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    config = TINY.replace(features="resnet50-0676ba61.pth")
-    with pytest.raises(DataError, match=r"resnet50-0676ba61.pth is not here \(looked in"):
-        Training(config, "cpu")
-    name = users_file(tmp_path / "weights", monkeypatch)
-    wrong = tmp_path / "weights" / name.replace("18", "50")
-    wrong.write_bytes((tmp_path / "weights" / name).read_bytes())
-    with pytest.raises(ValueError, match="does not hold this backbone's weights"):
-        Training(TINY.replace(features=wrong.name), "cpu")
-    wrong.write_bytes(b"x")
-    with pytest.raises(DataError, match="download it again"):
-        Training(TINY.replace(features=wrong.name), "cpu")
-
-
-@pytest.mark.parametrize(
-    ("given", "hint"),
-    [
-        ("resnet18.pth", "did you mean 'resnet18-f37072fd.pth'"),
-        ("inception", "there are: resnet101-63fe2227.pth"),
-        ("vgg16-397923af.pth", "a file of torchvision's weights"),
-        (None, "features=None given"),
-    ],
-)
-def test_a_wrong_name_is_refused_with_the_right_one(given, hint):
-    with pytest.raises(ValueError, match=hint):
+@pytest.mark.parametrize("given", ["resnet50-0676ba61.pth", "inception", None])
+def test_another_network_is_refused(given):
+    with pytest.raises(ValueError, match=f"features={given!r} given; '' is our own classifier"):
         Translation(features=given)
 
 
 def test_old_records_keep_their_keys_and_are_read_without_the_measure(tmp_path):
     config, store = TINY.replace(epochs=1), Store(tmp_path)
-    assert config.key("x") != config.replace(features="resnet18-f37072fd.pth").key("x")
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(config, axes), "quick", "", tuple(axes))
     new = run(grid, device="cpu", jobs=1, store=store, show=False)

@@ -13,15 +13,16 @@ import torch
 from torch.nn import functional as F
 
 from rgkit.chapters.mask_plots import overlays, tinted
-from rgkit.data import DataError, masks
+from rgkit.data import masks
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
+from rgkit.data.source import VOID, DataError, Source
 from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification, Segmentation, from_dict
 from rgkit.runs.records import Store, fingerprint_of
 from rgkit.runs.samples import SHOWN, unpack
-from rgkit.tasks.segmentation import AUXILIARY, VOID, evaluate, label_pixels
+from rgkit.tasks.segmentation import AUXILIARY, evaluate, label_pixels
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 from rgkit.train.perform import How, perform
@@ -134,9 +135,13 @@ def test_what_is_measured_is_a_loop_over_the_pictures():
     net = build("duc_hdc('resnet18', 4)", 11)
     count = 20
     look = Augmenter(
-        torch.from_numpy(found.test_images[:count]), found.mean, found.std, 0, margin=True
+        torch.from_numpy(found.test.images[:count]),
+        found.source.mean,
+        found.source.std,
+        0,
+        margin=True,
     )
-    labels = torch.from_numpy(found.test_masks[:count])
+    labels = torch.from_numpy(found.test.targets[:count])
     values = [x.item() for x in evaluate(net, look, Masks(labels, 0), False, batch=7)]
     net.eval()
     with torch.no_grad():
@@ -299,10 +304,10 @@ def test_overlays_show_truth_where_it_is_at_hand_and_labels_in_any_case(tmp_path
     guess = unpack(results.records[0].samples[0])
     shades = plt.get_cmap("tab20")(np.arange(11))[:, :3]
     drawn = figure.axes[2].images[0].get_array()
-    np.testing.assert_allclose(drawn, tinted(guess, shades, true.test_images[0]))
+    np.testing.assert_allclose(drawn, tinted(guess, shades, true.test.images[0]))
     with pytest.raises(ValueError, match="that leaves 2 runs of 'plain'; name one"):
         overlays(results, ["plain", "RG"])
-    monkeypatch.setattr("rgkit.data.layouts.available", lambda name: False)
+    monkeypatch.setattr(Source, "available", lambda self: False)
     figure = overlays(results, ["plain"], seed=1)
     assert [a.get_title() for a in figure.axes[:1]] == ["plain"]
     assert len(figure.axes) == SHOWN

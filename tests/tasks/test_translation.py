@@ -14,6 +14,7 @@ from rgkit.book.report import describe
 from rgkit.chapters.blind import trials
 from rgkit.data import pairs
 from rgkit.data.augment import Augmenter, epoch_plan
+from rgkit.data.source import Source
 from rgkit.data.vision import import_torchvision
 from rgkit.figures.pair_plots import made, measures, on_the_way
 from rgkit.method import laws
@@ -75,7 +76,7 @@ def test_a_step_is_what_a_plain_loop_does(acts_on, adversarial):
     for place, u in enumerate(U.tolist()):
         x, y = [], []
         for index, dy, dx, mirror in zip(*(p[8 * place :][:8].tolist() for p in plan), strict=True):
-            for side, all_of in ((x, found.train_inputs), (y, found.train_targets)):
+            for side, all_of in ((x, found.train.images), (y, found.train.targets)):
                 cut = torch.from_numpy(all_of[index, :, dy : dy + 16, dx : dx + 16]).double()
                 side.append((cut.flip(2) if mirror else cut) / 127.5 - 1)
         x, y = torch.stack(x), torch.stack(y)
@@ -98,7 +99,7 @@ def test_a_step_is_what_a_plain_loop_does(acts_on, adversarial):
 
 def test_inputs_and_targets_are_cut_and_mirrored_alike():
     """With a target that is its input, every batch has twice the same pictures."""
-    images = torch.from_numpy(pairs.load("scenes", 16, 2).train_inputs[:12])
+    images = torch.from_numpy(pairs.load("scenes", 16, 2).train.images[:12])
     middle = (0.5,) * 3
     x, y = (Augmenter(images, middle, middle, 2, torch.float64, margin=True) for _ in range(2))
     step = PairStep(TINY, x, y)
@@ -178,7 +179,7 @@ def test_measures_are_those_of_torchmetrics():
 
 
 def test_a_blurred_picture_is_less_sharp_and_a_copy_is_just_as_sharp():
-    true = torch.from_numpy(pairs.load("scenes", 32).test_inputs[:20])
+    true = torch.from_numpy(pairs.load("scenes", 32).test.images[:20])
     middle = (0.5,) * 3
     side = Augmenter(true, middle, middle, 0, torch.float64, margin=True)
     measured = dict[str, list[float]]()
@@ -200,7 +201,7 @@ def test_what_is_measured_is_a_loop_over_the_pictures():
     found = pairs.load("scenes", 16, 1, "b_to_a")
     each = []
     net.eval()
-    for x, y in zip(found.test_inputs, found.test_targets, strict=True):
+    for x, y in zip(found.test.images, found.test.targets, strict=True):
         with torch.no_grad():
             made = (net(torch.from_numpy(x)[None] / 127.5 - 1) + 1) / 2
         true = torch.from_numpy(y)[None] / 255
@@ -296,7 +297,7 @@ def test_its_key_covers_every_setting_and_is_not_that_of_a_classification():
     changes += [{"features": "resnet18-f37072fd.pth"}]
     assert len({TINY.replace(**change).key("x") for change in changes}) == 8
     assert from_dict(TINY.as_dict()) == TINY
-    assert fingerprint_of(TINY.replace(data="maps-200")) == pairs.FINGERPRINTS["maps-200"]
+    assert fingerprint_of(TINY.replace(data="maps-200")) == pairs.SOURCES["maps-200"].known
     with pytest.raises(ValueError, match="batch=1 given; a whole number of 2 or more"):
         Classification(batch=1)
 
@@ -309,14 +310,14 @@ def test_every_profile_can_be_built_and_says_what_it_measures(tmp_path, monkeypa
         ("short", "maps-200", 256, 8),
         ("paper", "maps", 256, 1),
     ):
-        monkeypatch.setattr(pairs, "available", lambda name: True)
+        monkeypatch.setattr(Source, "available", lambda self: True)
         grid = translation(profile, arm=["plain", "RG"], store=store)
         found = {(c.config.data, c.config.size, c.config.batch) for c in grid}
         assert found == {(data, size, batch)}
         assert grid[0].config.beta2 == 0.999
         assert f"at {size} pixels" in describe(grid)
         assert ("labels → picture" if profile == "smoke" else "map → aerial") in describe(grid)
-    monkeypatch.setattr(pairs, "available", lambda name: False)
+    monkeypatch.setattr(Source, "available", lambda self: False)
     here = translation("quick", arm=["plain"], base={"direction": "b_to_a"}, store=store)
     assert here.profile == "embedded"
     assert (here[0].config.data, here[0].config.direction) == ("scenes", "a_to_b")
@@ -425,7 +426,7 @@ def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_p
     assert [a.get_title() for a in figure.axes[:4]] == ["input", "plain", "RG", "truth"]
     true = pairs.load("scenes", 16, 0, TINY.direction)
     drawn = figure.axes[3].images[0].get_array()
-    np.testing.assert_array_equal(drawn, true.test_targets[0].transpose(1, 2, 0))
+    np.testing.assert_array_equal(drawn, true.test.targets[0].transpose(1, 2, 0))
     shown = figure.axes[1].images[0].get_array()
     np.testing.assert_array_equal(shown, unpack(results.records[0].samples[0]))
     asked = trials(results, [("RG", "plain"), ("constant 1/2", "plain")])
@@ -436,6 +437,6 @@ def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_p
     shown = [t[side] for t in trials(results, [("RG", "plain"), ("plain", "RG")])
              for side in ("first", "second")]  # fmt: skip
     assert len(shown) == len(set(shown)) == 2 * KEPT
-    monkeypatch.setattr("rgkit.data.pairs.available", lambda name: False)
+    monkeypatch.setattr(Source, "available", lambda self: False)
     figure = made(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:2]] == ["plain", "RG"]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from rgkit import data
 from rgkit.chapters.image_folder import ImageFolder
+from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter, epoch_plan
+from rgkit.data.source import Split
 from rgkit.method.schedules import schedule
 from rgkit.models.airbench import SMALLEST, Airbench, Whitening
-from rgkit.models.classification import build
-from rgkit.models.cost import cost
+from rgkit.models.classification import build, cost
 from rgkit.runs.grid import PROTOCOLS, arm_of
 from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.tasks import classification
@@ -31,8 +31,8 @@ TINY = Classification(data="scenes", precision="float64").replace(
 @pytest.fixture(scope="module", autouse=True)
 def few_test_images():
     """Float64 is slow on a thousand."""
-    found = data.load("scenes")
-    few = {"test_images": found.test_images[:100], "test_labels": found.test_labels[:100]}
+    found = labelled.load("scenes")
+    few = {"test": Split(found.test.images[:100], found.test.targets[:100])}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classification.datasets, "load", lambda _: dataclasses.replace(found, **few))
         classification._load.cache_clear()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rgkit import data as datasets
+from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.method.laws import law
 from rgkit.method.schedules import schedule
@@ -121,15 +121,15 @@ def test_the_weight_scales_gradients_and_not_weight_decay():
 
 def image_by_image(config: Classification) -> tuple[list[float], list[float]]:
     """The whole run again as a plain loop: per-image crops, one array at a time, float64."""
-    found = datasets.load(config.data)
+    found = labelled.load(config.data)
     count = config.images
     net = build(config.model, seed=config.seed).double()
     optimizer = torch.optim.SGD(
         net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     u = stream(config.seed, "weight").random((10_000, 2))[:, 1]
-    mean, std = (np.reshape(v, (3, 1, 1)) for v in (found.mean, found.std))
-    pad, size = found.padding, found.train_images.shape[-1]
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (found.source.mean, found.source.std))
+    pad, size = found.source.padding, found.train.images.shape[-1]
     losses, accuracies, step = [], [], 0
     for epoch in range(config.epochs):
         net.train()
@@ -144,13 +144,13 @@ def image_by_image(config: Classification) -> tuple[list[float], list[float]]:
             places = range(first, min(first + config.batch, count))
             images = []
             for place in places:
-                padded = np.pad(found.train_images[order[place]], ((0, 0), (pad, pad), (pad, pad)))
+                padded = np.pad(found.train.images[order[place]], ((0, 0), (pad, pad), (pad, pad)))
                 y, x = dy[place], dx[place]
                 crop = padded[:, y : y + size, x : x + size]
                 crop = crop[:, :, ::-1] if mirror[place] else crop
                 images.append((crop / 255 - mean) / std)
             batch = torch.from_numpy(np.stack(images))
-            labels = torch.from_numpy(found.train_labels[order[list(places)]])
+            labels = torch.from_numpy(found.train.targets[order[list(places)]])
             loss = cross_entropy(net(batch), labels)
             optimizer.zero_grad()
             (loss * u[step]).backward()
@@ -160,8 +160,8 @@ def image_by_image(config: Classification) -> tuple[list[float], list[float]]:
         losses.append(total / count)
         net.eval()
         with torch.no_grad():
-            test = torch.from_numpy((found.test_images / 255 - mean) / std)
-            right = (net(test).argmax(1).numpy() == found.test_labels).mean()
+            test = torch.from_numpy((found.test.images / 255 - mean) / std)
+            right = (net(test).argmax(1).numpy() == found.test.targets).mean()
         accuracies.append(100 * right)
     return losses, accuracies
 
@@ -254,10 +254,10 @@ def test_held_out_images_are_measured_and_change_nothing_else():
         watched.advance()
     for name, values in alone.epochs.items():
         assert watched.outcome.epochs[name] == values
-    found = datasets.load("digits")
-    images = found.train_images[-60:].transpose(0, 2, 3, 1) / 255
-    x = torch.from_numpy(((images - found.mean) / found.std).transpose(0, 3, 1, 2))
-    y = torch.from_numpy(found.train_labels[-60:])
+    found = labelled.load("digits")
+    images = found.train.images[-60:].transpose(0, 2, 3, 1) / 255
+    x = torch.from_numpy(((images - found.source.mean) / found.source.std).transpose(0, 3, 1, 2))
+    y = torch.from_numpy(found.train.targets[-60:])
     net = watched.step.net.eval()
     with torch.no_grad():
         logits = net(x)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rgkit.chapters.detection import boxes
+from rgkit.data.source import Source
 from rgkit.models.names import GC, StagedResNet, model
 from rgkit.runs.config import Trained, require
 from rgkit.runs.grid import Grid
@@ -46,7 +48,7 @@ class Detection(Trained):
     task: ClassVar[str] = "detection"
     measure: ClassVar[str] = "test_map_11"
     code: ClassVar[str] = "rgkit.chapters.detection.task"
-    home: ClassVar[str] = "rgkit.chapters.detection.boxes"
+    sources: ClassVar[Mapping[str, Source]] = boxes.SOURCES
     data: str = "voc2007"
     model: str = "staged_resnet((16, 32, 64, 128, 256), (1, 2, 2, 2, 2))"
     epochs: int = 14

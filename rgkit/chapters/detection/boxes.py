@@ -15,19 +15,34 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from rgkit.data import FINGERPRINTS, Bytes, DataError, root
-from rgkit.data.layouts import IMAGENET, LAYOUTS
-from rgkit.data.scenes import CLASSES, scenes
+from rgkit.data import masks
+from rgkit.data.scenes import CLASSES, FINGERPRINT, drawn
+from rgkit.data.source import IMAGENET, Bytes, DataError, Source, named, opened, root
 from rgkit.method.spec import nearest
 
-# Images to train on and to test on.
-SIZES = {"voc2007": (5_011, 4_952), "scenes": (600, 200)}
 SPLITS = {"train": "trainval", "test": "test"}
 MOST = 60  # objects in a picture: VOC 2007 has 42 at most
-_VOC = LAYOUTS["voc2012"].classes[1:]
+_VOC = masks.SOURCES["voc2012"].classes[1:]
 # Three of the names are written otherwise in the files.
 VOC_NAMES = tuple({"table": "diningtable", "plant": "pottedplant", "monitor": "tvmonitor"}.get(n, n)
                   for n in _VOC)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Voc(Source):
+    """Pascal VOC 2007, in torchvision's layout."""
+
+    def lines(self, folder: Path) -> list[str]:
+        """Return its lists, and the names and sizes of its annotations."""
+        names = [f"{split} {name}" for split in SPLITS for name in sorted(_names(folder, split))]
+        files = sorted((_base(folder) / "Annotations").iterdir())
+        return [*names, *(f"{path.name} {path.stat().st_size}" for path in files)]
+
+
+SOURCES = {
+    "voc2007": Voc((5_011, 4_952), VOC_NAMES),
+    "scenes": Source((600, 200), CLASSES, FINGERPRINT, True),
+}
 
 
 @dataclass(frozen=True)
@@ -50,15 +65,6 @@ class BoxSet:
     classes: tuple[str, ...]
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
-
-
-def classes_of(data: str) -> tuple[str, ...]:
-    """Return the names of a set's classes, in the order of its labels, without its files.
-
-    >>> classes_of("scenes")[:3]
-    ('disc', 'square', 'triangle')
-    """
-    return CLASSES if data == "scenes" else VOC_NAMES
 
 
 def read_objects(path: Path, size: int) -> NDArray[np.float32]:
@@ -104,12 +110,12 @@ def _names(folder: Path, split: str) -> list[str]:
 
 
 def _split(folder: Path, split: str, size: int) -> tuple[Bytes, NDArray[np.float32]]:
-    from PIL import Image  # late: a config is hashed where there is none
-
     names = _names(folder, split)
-    if len(names) != SIZES["voc2007"][split == "test"]:
-        raise DataError(f"voc2007: {len(names):,} names in {SPLITS[split]}.txt, the set has "
-                        f"{SIZES['voc2007'][split == 'test']:,}")  # fmt: skip
+    wanted = SOURCES["voc2007"].sizes[split == "test"]
+    if len(names) != wanted:
+        raise DataError(
+            f"voc2007: {len(names):,} names in {SPLITS[split]}.txt, the set has {wanted:,}"
+        )
     images = np.empty((len(names), 3, size, size), np.uint8)
     objects = np.zeros((len(names), MOST, 6), np.float32)
     objects[..., 4] = -1
@@ -117,10 +123,7 @@ def _split(folder: Path, split: str, size: int) -> tuple[Bytes, NDArray[np.float
     names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
     for row, name in enumerate(names):
         path = _base(folder) / "JPEGImages" / f"{name}.jpg"
-        try:
-            picture = Image.open(path).convert("RGB").resize((size, size))
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error}); copy the data set again") from error
+        picture = opened(path).convert("RGB").resize((size, size))
         images[row] = np.asarray(picture).transpose(2, 0, 1)
         own = read_objects(_base(folder) / "Annotations" / f"{name}.xml", size)
         objects[row, : len(own)] = own
@@ -134,9 +137,8 @@ def _load(size: int, folder: Path) -> BoxSet:
 
 @functools.lru_cache(maxsize=2)
 def _scenes(size: int) -> BoxSet:
-    many, few = SIZES["scenes"]
-    train, test = scenes(many, size, split="train"), scenes(few, size, split="test")
-    return BoxSet(train.images, train.objects, test.images, test.objects, CLASSES)
+    train, test = drawn(SOURCES["scenes"].sizes, "objects", size)
+    return BoxSet(*train, *test, CLASSES)
 
 
 def load(name: str, size: int) -> BoxSet:
@@ -158,30 +160,5 @@ def load(name: str, size: int) -> BoxSet:
     >>> found.train_images.shape, found.train_objects.shape, len(found.classes)
     ((600, 3, 32, 32), (600, 4, 6), 10)
     """
-    if name not in SIZES:
-        raise DataError(f"unknown data set {name!r}{nearest(name, list(SIZES))}")
+    named(SOURCES, name)
     return _scenes(size) if name == "scenes" else _load(size, root())
-
-
-def available(name: str) -> bool:
-    """Say whether a set can be loaded here without a network."""
-    return name == "scenes" or (_base(root()) / "ImageSets" / "Main" / "test.txt").is_file()
-
-
-def fingerprint(name: str) -> str:
-    """Return what names the data of a set without reading their pixels, "absent" without files.
-
-    That of VOC is made of its lists and of the names and sizes of its annotations.
-    """
-    return FINGERPRINTS["scenes"] if name == "scenes" else _listing(root())
-
-
-@functools.lru_cache
-def _listing(folder: Path) -> str:
-    try:
-        names = [f"{split} {name}" for split in SPLITS for name in sorted(_names(folder, split))]
-        files = sorted((_base(folder) / "Annotations").iterdir())
-        said = [*names, *(f"{path.name} {path.stat().st_size}" for path in files)]
-    except (DataError, OSError):
-        return "absent"
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

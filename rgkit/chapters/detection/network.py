@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from rgkit.data.vision import import_torchvision
 from rgkit.models import residual
 from rgkit.models.calibrated import Calibrated
-from rgkit.models.cost import Cost, count
+from rgkit.models.classification import Cost, count
 from rgkit.models.names import GC, Model, StagedResNet, model
 
 import_torchvision()

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rgkit import data
-from rgkit.data import FINGERPRINTS, root
+from rgkit.data import images
+from rgkit.data.source import Source
 from rgkit.runs.config import Trained, require
 from rgkit.runs.grid import Grid
 from rgkit.runs.profiles import trained
 from rgkit.runs.sizes import Sizes
 
-# Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
-SIZES = {
-    "imagenet": (1_281_167, 50_000), "cifar10-5000": (5_000, 1_000), "scenes": (2_000, 500),
-}  # fmt: skip
-CLASSES = {"imagenet": 1_000, "cifar10-5000": 10, "scenes": 10}
 # What stands in for ImageNet, by the data set whose first images are written as ImageNet is.
 STAND_INS = {"cifar10-5000": "cifar10", "scenes": "scenes"}
 KINDS = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
 
 
-def fingerprint(name: str) -> str:
-    """Return what names the data of a set: its classes and how many images each has.
+@dataclass(frozen=True)
+class Folders(Source):
+    """ImageNet in torchvision's layout: imagenet/train and imagenet/val, a folder a class."""
 
-    "absent" where the set is not at hand.
+    def lines(self, folder: Path) -> list[str]:
+        """Return the classes and how many images each has."""
+        return sorted(
+            f"{split}/{place.name} {sum(file.suffix.lower() in KINDS for file in place.iterdir())}"
+            for split in ("train", "val")
+            for place in (folder / "imagenet" / split).iterdir()
+            if place.is_dir()
+        )
 
-    >>> fingerprint("scenes") == FINGERPRINTS["scenes"]
-    True
-    """
-    if name in STAND_INS:
-        return FINGERPRINTS[STAND_INS[name]]
-    there = all((root() / name / split).is_dir() for split in ("train", "val"))
-    return _counted(root() / name) if there else "absent"
 
-
-@functools.cache
-def _counted(folder: Path) -> str:
-    said = [
-        f"{split}/{place.name} {sum(file.suffix.lower() in KINDS for file in place.iterdir())}"
-        for split in ("train", "val")
-        for place in (folder / split).iterdir()
-        if place.is_dir()
-    ]
-    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()[:16]
+SOURCES = {
+    "imagenet": Folders((1_281_167, 50_000), images.numbered(1_000)),
+    "cifar10-5000": replace(images.SOURCES["cifar10"], sizes=(5_000, 1_000)),
+    "scenes": replace(images.SOURCES["scenes"], sizes=(2_000, 500)),
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ class ImageFolder(Trained):
 
     task: ClassVar[str] = "image-folder"
     code: ClassVar[str] = "rgkit.chapters.image_folder.task"
-    home: ClassVar[str] = __name__
+    sources: ClassVar[Mapping[str, Source]] = SOURCES
     data: str = "imagenet"
     model: str = "large_resnet"
     epochs: int = 120
@@ -93,7 +83,7 @@ class ImageFolder(Trained):
         >>> ImageFolder().chance, ImageFolder(data="scenes").chance
         (0.1, 10.0)
         """
-        return 100 / CLASSES[self.data]
+        return 100 / len(self.source.classes)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,7 +117,7 @@ FOLDERS = Sizes(
     },
     {"data": "scenes"},
     {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
-    lambda: data.available("cifar10"),
+    lambda: images.SOURCES["cifar10"].available(),
     "embedded scenes, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 

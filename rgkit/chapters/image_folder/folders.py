@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgkit.chapters.image_folder import KINDS, SIZES, STAND_INS
-from rgkit.data import FINGERPRINTS, DataError, load, root
-from rgkit.data.layouts import IMAGENET
+from rgkit.chapters.image_folder import KINDS, SOURCES, STAND_INS
+from rgkit.data.images import load
+from rgkit.data.source import IMAGENET, DataError, root
 from rgkit.data.vision import import_torchvision
 
 import_torchvision()
@@ -32,16 +32,15 @@ MARGIN = 8 / 7  # a test image is scaled to this times what is cut out of its mi
 
 def _pictures(name: str, split: str, size: int) -> tuple[Any, Any, tuple[str, ...]]:
     """Return images [n, 3, height, width] and labels of a stand-in, and its classes by name."""
-    first = SIZES[name][0 if split == "train" else 1]
+    first = SOURCES[name].sizes[0 if split == "train" else 1]
     if name == "scenes":
         from rgkit.data.scenes import CLASSES, scenes
 
         made = scenes(first, round(size * MARGIN), split="train" if split == "train" else "test")
         return made.images, made.labels, CLASSES
     found = load(STAND_INS[name])
-    train, test = (found.train_images, found.train_labels), (found.test_images, found.test_labels)
-    images, labels = train if split == "train" else test
-    return images[:first], labels[:first], tuple(f"class{k}" for k in range(found.classes))
+    images, labels = found.train if split == "train" else found.test
+    return images[:first], labels[:first], found.source.classes
 
 
 @functools.cache
@@ -49,11 +48,9 @@ def _made(name: str, size: int) -> Path:
     """Write a stand-in, once for all processes, and return its folder."""
     from PIL import Image
 
-    source, (train, _) = STAND_INS[name], SIZES[name]
+    source, (train, _) = STAND_INS[name], SOURCES[name].sizes
     side = f"-{round(size * MARGIN)}" if source == "scenes" else ""
-    folder = Path(
-        tempfile.gettempdir(), f"rgkit-{os.getuid()}-{FINGERPRINTS[source]}{side}-{train}"
-    )
+    folder = Path(tempfile.gettempdir(), f"rgkit-{os.getuid()}-{SOURCES[name].known}{side}-{train}")
     if folder.is_dir():
         return folder
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -115,7 +112,7 @@ class Folder(torch.utils.data.Dataset[tuple[Tensor, int]]):
             found = make_dataset(str(folder), numbers, extensions=KINDS)
         except (OSError, FileNotFoundError) as error:
             raise DataError(f"{folder}: {error}; a folder of images has a folder a class") from None
-        wanted = SIZES[name][0 if split == "train" else 1]
+        wanted = SOURCES[name].sizes[0 if split == "train" else 1]
         if len(found) != wanted:
             raise DataError(f"{folder}: {len(found):,} images are here, {name} has {wanted:,}")
         ranked = sorted((Path(p).relative_to(folder).as_posix(), p, k) for p, k in found)
