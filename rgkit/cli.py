@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return _run_notebook(args)
     from rgkit.book.plan import run as run_plan
 
-    return run_plan(args)
+    return run_plan(args, _pairs(args.parameter))
 
 
 def _run_notebook(args: argparse.Namespace) -> int:
@@ -199,6 +199,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--time-limit",
         type=_seconds,
+        default=math.inf,
         metavar="S",
         help="with --plan: seconds; nothing is started that cannot end in time",
     )

@@ -19,7 +19,7 @@ from rgkit.runs.grid import Grid
 from rgkit.stats.verdicts import UNMEASURED, VERDICTS
 
 if TYPE_CHECKING:
-    from rgkit.train.execute import Results  # with pandas, which building the book does not need
+    from rgkit.runs.results import Results  # with pandas, which building the book does not need
 
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"

@@ -24,7 +24,7 @@ from rgkit.models.cost import cost
 from rgkit.models.names import GC
 from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import Classification, Trained
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 from rgkit.train.loop import Training
 from rgkit.train.step import PlainStep
 
