@@ -81,6 +81,7 @@ def _worker(pipe: Connection) -> None:
         while (task := pipe.recv()) is not None:
             config, perform = task
             pipe.send(perform(config, tell, pipe.poll))  # whatever comes meanwhile says: stop
+    os._exit(0)  # at once: to take torch apart takes a second
 
 
 def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, Outcome]]:
@@ -113,17 +114,18 @@ def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config
                 for pipe in busy:
                     with contextlib.suppress(OSError):
                         pipe.send(None)
-            for talking in wait(list(busy), timeout=0.2):
+            heard: list[Any] = wait(list(busy), timeout=0.2)
+            for pipe in heard:
                 try:
-                    said = talking.recv()
+                    said = pipe.recv()
                 except (EOFError, OSError):
-                    yield busy.pop(talking), KILLED
+                    yield busy.pop(pipe), KILLED
                     continue
                 if isinstance(said, tuple):
-                    work.tell(busy[talking], *said)
+                    work.tell(busy[pipe], *said)
                 else:
-                    free.append(talking)
-                    yield busy.pop(talking), said
+                    free.append(pipe)
+                    yield busy.pop(pipe), said
     finally:
         for pipe in [*free, *busy]:
             pipe.close()

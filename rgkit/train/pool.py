@@ -100,6 +100,8 @@ class Pool:
         for config in todo:
             if why := misplaced(config, world_size()):
                 raise ConfigError(why)
+        if not todo:
+            return self
         # What is timed runs alone; what is trained can share the machine.
         timed = [c for c in todo if not isinstance(c, Trained)]
         trained = [c for c in todo if isinstance(c, Trained)]
