@@ -115,10 +115,9 @@ def run(args: argparse.Namespace, values: Mapping[str, str]) -> int:
     args : of ``rgkit run --plan``
     values : of parameters of the notebooks, as text
     """
-    if args.profile == "smoke" and "RGKIT_RESULTS" not in os.environ:
-        with tempfile.TemporaryDirectory(prefix="rgkit-smoke-") as folder:
-            return _run(args, values, Store(folder))
-    return _run(args, values, Store())
+    kept = args.profile != "smoke" or "RGKIT_RESULTS" in os.environ
+    with tempfile.TemporaryDirectory(prefix="rgkit-smoke-") as folder:
+        return _run(args, values, Store(None if kept else folder))
 
 
 def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], str]) -> set[Path]:

@@ -105,7 +105,8 @@ def perform(
         extra |= {"resumed": resumed} if resumed else {}
     else:
         outcome = import_module(config.code).measure(config, how.device)
-        extra["arithmetic"] = arithmetic(config, where)
+        measured: Any = config  # with a precision, too
+        extra["arithmetic"] = arithmetic(measured, where)
     mark, where_from = fingerprint_of(config), source(name, clock() - start) | extra
     return Record(config.key(mark), config, mark, source=where_from, **vars(outcome))
 
