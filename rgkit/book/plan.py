@@ -197,9 +197,8 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
     for why, count in Counter(filter(None, shared.values())).items():
         print(f"{count} more are left: {why}")
     if pool.left and not (pool.finished or pool.stopped or asked):
-        shortest = min(filter(None, map(pool.estimate.seconds, pool.left)), default=None)
-        known = f"the shortest takes {clock(shortest)}"
-        print(f"none would end within {clock(args.time_limit)}: {known}")
+        shortest = clock(min(filter(None, map(pool.estimate.seconds, pool.left)), default=None))
+        print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")
     for config, reason in pool.failed.items():
         print(f"FAILED {config.brief()}: {reason}", file=sys.stderr)
     return 1 if pool.failed else 0
