@@ -10,7 +10,8 @@ from typing import Any
 HOMES = {
     "stats.compare": "against crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
-    "train.execute": "Results collect run",
+    "runs.results": "Results collect",
+    "train.execute": "run",
     "runs.grid": "ARMS PROTOCOLS Grid",
     "runs.library": "recorded",
     "runs.controls": "arms_for",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plan == (args.notebook is not None):
         raise UsageError("give either a notebook or --plan")
     if args.plan:
-        return plan.run(args)
+        return plan.run(args, _pairs(args.parameter))
     from rgkit.book import kernels
     from rgkit.book.build import page_of
     from rgkit.book.prose import fill_in
@@ -165,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--profile", default="quick", choices=PROFILES, help="with --plan")
     p.add_argument("--only", default="", metavar="PATTERN", help="with --plan")
     limit = "with --plan: seconds; nothing is started that cannot end in time"
-    p.add_argument("--time-limit", type=_seconds, metavar="S", help=limit)
+    p.add_argument("--time-limit", type=_seconds, default=math.inf, metavar="S", help=limit)
     p.add_argument("--out", metavar="ARCHIVE", help="with --plan: write finished runs here, too")
     p.add_argument("--jobs", type=_count, help="with --plan: runs at the same time")
     p.add_argument("--device", default="auto", help="with --plan: auto, cpu, cuda, cuda:N")

@@ -65,7 +65,7 @@ def imports() -> dict[str, set[str]]:
 
 
 def room(name: str) -> str:
-    return (name.split(".") + [""])[1]
+    return f"{name}.".split(".")[1]
 
 
 def core(name: str) -> bool:

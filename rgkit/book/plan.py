@@ -9,16 +9,18 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rgkit.book.notebook import UsageError, find, grid
+from rgkit.book.notebook import UsageError, check_parameters, find, grid
+from rgkit.runs import archive
 from rgkit.runs.grid import Grid, blocks, in_order
 from rgkit.runs.kinds import Config, Trained
 from rgkit.runs.records import Store
+from rgkit.train.progress import Estimator, clock
 
 
 def notebooks(pattern: str) -> list[Path]:
@@ -33,17 +35,14 @@ def notebooks(pattern: str) -> list[Path]:
 
 def show(args: argparse.Namespace) -> int:
     """List the runs of every notebook: recorded, missing, and what the missing will cost."""
-    from rgkit.train.progress import Estimator, clock
-
     store = Store()
     rows: list[dict[str, Any]] = []
     estimate = Estimator(store)
     for path in notebooks(args.only):
         found = grid(path, {"profile": args.profile})
         configs = {store.path(cell.config): cell.config for cell in found}
-        missing = [c for file, c in configs.items() if not file.is_file()]
-        costs = [estimate.seconds(c) for c in missing]
-        known = None if None in costs else sum(c for c in costs if c is not None)
+        missing = {file: c for file, c in configs.items() if not file.is_file()}
+        costs = [estimate.seconds(c) for c in missing.values()]
         rows.append(
             {
                 "notebook": path.stem,
@@ -52,9 +51,9 @@ def show(args: argparse.Namespace) -> int:
                 "runs": len(configs),
                 "recorded": len(configs) - len(missing),
                 "missing": len(missing),
-                "seconds": known,
+                "seconds": None if None in costs else sum(filter(None, costs)),
                 "note": found.note,
-                "keys_missing": [store.path(c).stem for c in missing],
+                "keys_missing": [file.stem for file in missing],
             }
         )
     if args.json:
@@ -76,7 +75,6 @@ def show(args: argparse.Namespace) -> int:
 def _interruptible() -> Iterator[list[str]]:
     """Collect the first Ctrl-C or SIGTERM instead of dying of it; the second one is obeyed."""
     asked: list[str] = []
-    before: dict[signal.Signals, Any] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(signal.Signals(number).name)
@@ -88,8 +86,7 @@ def _interruptible() -> Iterator[list[str]]:
             file=sys.stderr,
         )
 
-    for one in (signal.SIGINT, signal.SIGTERM):
-        before[one] = signal.signal(one, ask)
+    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
@@ -108,15 +105,19 @@ def _writable(name: str) -> Path:
         raise UsageError(f"--out {name!r} given; it cannot be written: {error.strerror}") from None
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, values: Mapping[str, str]) -> int:
     """Train the missing runs in order of priority; return 1 if one failed.
 
     Those of a smoke test go away again unless $RGKIT_RESULTS names a place for them.
+
+    Parameters
+    ----------
+    args : of ``rgkit run --plan``
+    values : of parameters of the notebooks, as text
     """
-    if args.profile == "smoke" and "RGKIT_RESULTS" not in os.environ:
-        with tempfile.TemporaryDirectory(prefix="rgkit-smoke-") as folder:
-            return _run(args, Store(folder))
-    return _run(args, Store())
+    kept = args.profile != "smoke" or "RGKIT_RESULTS" in os.environ
+    with tempfile.TemporaryDirectory(prefix="rgkit-smoke-") as folder:
+        return _run(args, values, Store(None if kept else folder))
 
 
 def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], str]) -> set[Path]:
@@ -127,31 +128,20 @@ def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], s
     found = set[Path]()
     for block in blocks(grids):
         files = {store.path(c): c for c in block}
-        missing = {path: c for path, c in files.items() if not path.is_file()}
-        begun = {store.read(path).arithmetic for path in files if missing and path not in missing}
-        for path, config in missing.items():
-            if begun and isinstance(config, Trained) and here(config) not in begun:
+        begun = {store.read(path).arithmetic for path in files if path.is_file()}
+        for path, config in files.items():
+            alike = not begun or not isinstance(config, Trained) or here(config) in begun
+            if not alike and not path.is_file():
                 found.add(path)
     return found
 
 
-def _grown(
-    args: argparse.Namespace, store: Store, seen: set[Path], here: Callable[[Trained], str]
-) -> tuple[list[Config], set[Path]]:
-    """The plan's runs that were not seen before, without those that are left to another machine.
+def first_search(configs: list[Config], grids: list[Grid], store: Store) -> int | None:
+    """Return how many of the configs it takes until the first search for a rate is over.
 
     A grid may grow as records arrive: that of an arm at its own best rate is known only when the
     rate has been chosen. So the plan is asked again after each search for a rate.
     """
-    grids = [grid(path, {"profile": args.profile}) for path in notebooks(args.only)]
-    apart = begun_otherwise(grids, store, here)
-    found = {store.path(c): c for c in in_order(grids)}
-    new = [config for path, config in found.items() if path not in seen | apart]
-    return new[: _first_search(new, grids, store)], apart
-
-
-def _first_search(configs: list[Config], grids: list[Grid], store: Store) -> int | None:
-    """Return how many of the configs it takes until the first search for a rate is over."""
     priority = {store.path(cell.config): cell.priority for one in grids for cell in one}
     ends: dict[int, int] = {}
     for place, config in enumerate(configs, 1):
@@ -160,65 +150,62 @@ def _first_search(configs: list[Config], grids: list[Grid], store: Store) -> int
     return min(ends.values(), default=None)
 
 
-def _run(args: argparse.Namespace, store: Store) -> int:
-    from rgkit.train.device import arithmetic, pick_device
-    from rgkit.train.pool import Summary, run_missing
-    from rgkit.train.progress import Estimator, clock
+def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> int:
+    from rgkit.train.checkpoint import writes
+    from rgkit.train.engines import world_size
+    from rgkit.train.perform import misplaced
+    from rgkit.train.pool import Pool
 
+    given: dict[Path, dict[str, Any]] = {p: {"profile": args.profile} for p in notebooks(args.only)}
+    for path in given if values else ():
+        given[path] |= check_parameters(path, values)
     try:
-        where = pick_device(args.device)
+        pool = Pool(store, args.device, args.step, args.jobs, args.time_limit)
     except ValueError as error:
         raise UsageError(f"--device: {error}") from None
-
-    def here(config: Trained) -> str:
-        return arithmetic(config, where)
-
-    configs, apart = _grown(args, store, set(), here)
-    out = _writable(args.out) if args.out else None
-    every, recorded, done = list(configs), 0, Summary()
-    begun = time.monotonic()
+    pool.out = _writable(args.out) if args.out else None
+    every, recorded = dict[Path, Config](), 0
     with _interruptible() as asked:
-        while configs:
-            recorded += sum(store.path(c).is_file() for c in configs)
-            left = None if args.time_limit is None else args.time_limit - time.monotonic() + begun
-            done += run_missing(
-                configs,
-                store,
-                device=args.device,
-                step=args.step,
-                jobs=args.jobs,
-                time_limit=left,
-                out=out,
-                stop=lambda: bool(asked),
-                show="bar" if sys.stderr.isatty() else "lines",
-            )
-            configs, apart = _grown(args, store, {store.path(c) for c in every}, here)
-            every += configs
-    diverged = [r for c in done.finished if (r := store.get(c)) and r.status == "diverged"]
+        pool.stop = lambda: bool(asked)
+        while True:
+            grids = [grid(path, settings) for path, settings in given.items()]
+            plan = {store.path(c): c for c in in_order(grids)}
+            missing = {path: c for path, c in plan.items() if not path.is_file()}
+            apart = begun_otherwise(grids, store, pool.arithmetic)
+            shared = {path: misplaced(config, world_size()) for path, config in missing.items()}
+            left = every.keys() | apart | {path for path, why in shared.items() if why}
+            new = [config for path, config in plan.items() if path not in left]
+            new = new[: first_search(new, grids, store)]
+            if not new:
+                break
+            recorded += sum(store.path(c) not in missing for c in new)
+            every |= {store.path(c): c for c in new}
+            pool.run(new)
+    if not writes():
+        return 0
+    diverged = [r for c in pool.finished if (r := store.get(c)) and r.status == "diverged"]
     print(
-        f"{len(every)} runs: {recorded} were recorded, {len(done.finished)} trained now "
-        f"({len(diverged)} of them diverged), {len(done.stopped)} stopped at a checkpoint, "
-        f"{len(done.left)} not begun, {len(done.failed)} failed"
+        f"{len(every)} runs: {recorded} were recorded, {len(pool.finished)} trained now "
+        f"({len(diverged)} of them diverged), {len(pool.stopped)} stopped at a checkpoint, "
+        f"{len(pool.left)} not begun, {len(pool.failed)} failed"
     )
     if apart:
         print(
             f"{len(apart)} more are left to another machine: the other arms of their seeds were "
             "trained in an arithmetic that this one would not use"
         )
-    if done.left and not (done.finished or done.stopped or asked):
-        estimate = Estimator(store, here=here)  # it reads every record: once
-        seconds = [s for c in done.left if (s := estimate.seconds(c)) is not None]
-        shortest = clock(min(seconds, default=None))
+    for why, count in Counter(filter(None, shared.values())).items():
+        print(f"{count} more are left: {why}")
+    if pool.left and not (pool.finished or pool.stopped or asked):
+        shortest = clock(min(filter(None, map(pool.estimate.seconds, pool.left)), default=None))
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")
-    for config, reason in done.failed.items():
+    for config, reason in pool.failed.items():
         print(f"FAILED {config.brief()}: {reason}", file=sys.stderr)
-    return 1 if done.failed else 0
+    return 1 if pool.failed else 0
 
 
 def merge(args: argparse.Namespace) -> int:
     """Bring records from other machines into the store; return 1 if some were refused."""
-    from rgkit.runs import archive
-
     store, refused = Store(), 0
     for name in args.archives:
         path = Path(name)

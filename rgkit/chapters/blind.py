@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 URL = "data:image/webp;base64,"
 PAIRS = (("RG", "plain"), ("constant 1/2", "plain"))

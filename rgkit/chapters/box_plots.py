@@ -14,8 +14,8 @@ from rgkit.chapters.mask_plots import colours
 from rgkit.figures.picture_grids import config_of, drawn, records_of
 from rgkit.figures.plots import _stamp, draw_curves
 from rgkit.figures.style import canvas
+from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN
-from rgkit.train.execute import Results
 
 WORDS = {
     "test_map_11": "mean average precision, %",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from rgkit.chapters.detection import Detection
+from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
 from rgkit.figures.plots import _arms, _stamp, draw_curves, nothing_yet
 from rgkit.figures.style import COLORS, OTHERS, canvas, log_ticks, looks, use_style
@@ -22,7 +23,7 @@ from rgkit.models.classification import build, cost
 from rgkit.models.names import GC
 from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import Classification, Trained
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 from rgkit.train.loop import Training
 from rgkit.train.step import PlainStep
 

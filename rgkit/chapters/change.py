@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 Floats = NDArray[np.float64]
 EDGE = 2  # a break needs three points on either side, itself included

@@ -19,7 +19,7 @@ from rgkit.method import laws
 from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 from rgkit.train.loop import weight_norm
 
 

@@ -19,8 +19,8 @@ from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.library import setting_of
+from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, difference
-from rgkit.train.execute import Results
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
 
@@ -72,7 +72,7 @@ def swapped(
     Examples
     --------
     >>> from rgkit.runs.kinds import Classification
-    >>> from rgkit.train.execute import collect
+    >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.grid import Grid
     >>> empty = collect(Grid())
     >>> swapped(empty, Classification(), {"schedule": "discarded"})["pairs"].tolist()
@@ -91,7 +91,7 @@ def between(results: Results, config: Trained, a: str, b: str) -> pd.Series:
     """Return the row of `swapped` for one arm minus another in one setting, paired by seed.
 
     >>> from rgkit.runs.kinds import Classification
-    >>> from rgkit.train.execute import collect
+    >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.grid import Grid
     >>> int(between(collect(Grid()), Classification(), "coin(0.5)", "RG")["pairs"])
     0

@@ -14,8 +14,8 @@ from rgkit.data import masks
 from rgkit.data.source import VOID, DataError
 from rgkit.figures.picture_grids import Image, config_of, drawn, samples_of
 from rgkit.runs.kinds import Segmentation
+from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN
-from rgkit.train.execute import Results
 
 PALETTE = "tab20"  # twenty colours; VOC's 21st class repeats the first, its background
 STRENGTH = 0.6  # of the labels over the picture

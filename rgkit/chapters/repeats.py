@@ -18,7 +18,7 @@ from rgkit.figures.style import canvas, looks
 from rgkit.runs.kinds import Trained
 from rgkit.runs.library import falls
 from rgkit.runs.records import Store
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 COLUMNS = [
     "arm", "seed", "momentum", "weight_decay", "schedule", "key", "rate", "first", "again", "apart",
@@ -41,7 +41,7 @@ def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
     Examples
     --------
     >>> import tempfile
-    >>> from rgkit.train.execute import collect
+    >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.profiles import classification
     >>> grid = classification("smoke", arm=["plain"])
     >>> len(repeated(collect(grid, Store(tempfile.mkdtemp()))))

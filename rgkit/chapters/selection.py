@@ -18,8 +18,8 @@ from scipy import stats
 from rgkit.figures.plots import _arms, _stamp, nothing_yet
 from rgkit.figures.style import COLORS, canvas, looks
 from rgkit.runs.grid import FIRST_SEEDS
+from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference
-from rgkit.train.execute import Results
 
 HALF = "constant 1/2"
 KEYS = ["setting", "rate", "comparison"]

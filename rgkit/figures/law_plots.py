@@ -14,7 +14,7 @@ from rgkit.figures.style import canvas, log_ticks, looks
 from rgkit.method import laws, schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 
 def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:

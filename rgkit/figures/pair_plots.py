@@ -13,8 +13,8 @@ from rgkit.figures.picture_grids import config_of, drawn, records_of, samples_of
 from rgkit.figures.plots import _stamp, draw_curves
 from rgkit.figures.style import use_style
 from rgkit.runs.kinds import Translation
+from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN, stops, unpack
-from rgkit.train.execute import Results
 
 WORDS = {
     "test_ssim": "SSIM, %",

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from rgkit.figures.style import use_style
 from rgkit.runs.kinds import Config
 from rgkit.runs.records import Record
+from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN, unpack
-from rgkit.train.execute import Results
 
 Image = np.ndarray[Any, Any]  # [height, width, 3], or [height, width] for labels
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rgkit.figures.style import COLORS, MARKERS, canvas, looks, use_style
 from rgkit.runs.kinds import Trained
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 Panel = tuple[Axes, pd.DataFrame]
 

@@ -19,9 +19,9 @@ from rgkit.figures.plots import (
     nothing_yet,
 )
 from rgkit.figures.style import canvas, log_ticks, looks
+from rgkit.runs.results import Results
 from rgkit.stats.differences import difference
 from rgkit.stats.tuning import chosen, scores
-from rgkit.train.execute import Results
 
 
 def sensitivity(tuning: Results, panels: str, value: str = "score", last: int = 0) -> Figure:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from rgkit.runs.kinds import Trained
+from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference, pool
 from rgkit.stats.verdicts import UNMEASURED
-from rgkit.train.execute import Results
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs", "p_equivalent", "verdict"]
 

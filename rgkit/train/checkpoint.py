@@ -11,10 +11,17 @@ import tempfile
 import time
 from typing import Any
 
+import torch
+
 from rgkit.runs.kinds import Config
 from rgkit.runs.records import Store, fingerprint_of
 
 EVERY = 30.0  # seconds between checkpoints: a run shorter than that writes none
+
+
+def writes() -> bool:
+    """Whether this process is the one that writes: the first of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Checkpoint:
@@ -56,8 +63,8 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a state of tensors, numbers and text; whenever this is cut short, one is whole."""
-        import torch
-
+        if not writes():
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             dir=self.path.parent, prefix=f"{self.key}-", suffix=".part", delete=False
@@ -75,8 +82,6 @@ class Checkpoint:
 
         A damaged file is no reason to stop: the run begins anew, and says so.
         """
-        import torch
-
         if not self.path.is_file():
             return None
         try:

@@ -1,22 +1,20 @@
-"""Run one config, whatever its task, and make its record."""
+"""Perform one run, whatever its task, and make its record."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from rgkit.runs.kinds import Config, Trained
-from rgkit.runs.records import Record, Store, commit, fingerprint_of, source
-from rgkit.train.checkpoint import Checkpoint
+from torch import distributed
 
-# The part of a run that is done, and the training loss of the last epoch whose end is known.
-State = tuple[float, float | None]
-# Yields the state, from that with which it begins up to 1, whenever others may have a turn; returns
-# the record or, if it was stopped before its end, None.
-Performance = Generator[State, None, Record | None]
+from rgkit.runs.kinds import Config, ConfigError, Trained
+from rgkit.runs.records import Record, Store, commit, fingerprint_of, source
+from rgkit.train.checkpoint import EVERY, Checkpoint
+from rgkit.train.device import arithmetic, device_name, pick_device, processor
+from rgkit.train.engines import Outcome, Stop, Tell
+from rgkit.train.loop import Training
 
 
 @dataclass(frozen=True)
@@ -31,120 +29,91 @@ class How:
         Where checkpoints are kept; without one there are none.
     every : float
         Seconds between checkpoints.
-    deadline : float, optional
-        The `time.monotonic()` after which a run is checkpointed and left.
     """
 
     device: str = "auto"
     step: str = "auto"
     store: Store | None = None
-    every: float = 30.0
-    deadline: float | None = None
-
-    def late(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() > self.deadline
+    every: float = EVERY
 
 
-def performing(
-    config: Config, how: How, stop: Callable[[], bool] = lambda: False, place: int = 0
-) -> Performance:
-    """Perform one config bit by bit; see `Performance`.
+def misplaced(config: Config, here: int) -> str:
+    """Say why a run cannot be trained by as many processes as are here; "" where it can.
 
-    Parameters
-    ----------
-    stop : asked after each epoch; once it is true the run is checkpointed and left
-    place : int
-        Runs that share a GPU at the same time each have a place of their own.
+    >>> from rgkit.runs.kinds import Classification
+    >>> misplaced(Classification(), 1)
+    ''
     """
-    from rgkit.train.device import arithmetic, device_name, pick_device, processor
-
-    if getattr(config, "processes", 1) > 1:
-        from torch import distributed
-
-        if not distributed.is_initialized():  # this process is none of those that share the run
-            from rgkit.train.ranks import sharing
-
-            shared: Any = config
-            return (yield from sharing(shared, how, stop))
-    where = pick_device(how.device)
-    # What a run costs does not depend on what else keeps the processor busy.
-    shared = getattr(config, "processes", 1) > 1
-    alone = where.type == "cpu" and not shared
-    clock = time.process_time if alone else time.perf_counter
-    start = clock()
-    commit()  # before the run, so that it names the code that ran
-    name, earlier = device_name(how.device), dict[str, Any](seconds=0.0, resumed=0)
-    extra: dict[str, Any] = {"processor": processor(where)}
-    if isinstance(config, Trained):
-        from rgkit.train.loop import Training
-
-        training = Training(config, how.device, how.step)
-        way = f"{training.step.name} {name}"
-        kept = Checkpoint(how.store, config, how.every, way) if how.store else None
-        found = kept.load(training.where) if kept else None
-        if found is not None and (found["step"], found["device"]) == (training.step.name, name):
-            begun = found.get("arithmetic", config.precision)  # older ones had that of the config
-            if begun != training.config.precision:
-                training = Training(config, how.device, how.step, begun)
-            training.load(found)
-            earlier = {"seconds": found["seconds"], "resumed": found["resumed"] + 1}
-        outcome = training.outcome
-        yield training.epoch / config.epochs, training.loss
-        while not training.over:
-            training.advance()
-            yield (training.epoch + 1) / config.epochs, training.loss
-            last = stop() or how.late()
-            if kept and not training.over and (kept.due or last):
-                spent = earlier["seconds"] + clock() - start
-                kept.save(
-                    training.state()
-                    | {"device": name, "seconds": spent, "resumed": earlier["resumed"]}
-                )
-            if last and not training.over:
-                return None
-        extra |= {"step": training.step.name, "arithmetic": training.config.precision}
-    else:
-        timed: Any = config
-        outcome = import_module(config.code).measure(config, how.device)
-        extra["arithmetic"] = arithmetic(timed, where)
-        yield 1.0, None
-    if earlier["resumed"]:
-        extra["resumed"] = earlier["resumed"]
-    fingerprint = fingerprint_of(config)
-    return Record(
-        key=config.key(fingerprint),
-        config=config,
-        fingerprint=fingerprint,
-        status=outcome.status,
-        diverged_at=outcome.diverged_at,
-        epochs=outcome.epochs,
-        source=source(name, earlier["seconds"] + clock() - start) | extra,
-        samples=outcome.samples,
-        along=outcome.along,
+    wanted = getattr(config, "processes", 1)
+    if wanted == here:
+        return ""
+    return (
+        f"processes={wanted} given, and {here} here to train it; start them with\n  torchrun "
+        f"--nproc-per-node {wanted} -m rgkit.cli run --plan --only NOTEBOOK --profile PROFILE "
+        f"-p processes={wanted}"
     )
 
 
 def perform(
     config: Config,
     how: How | None = None,
-    progress: Callable[[float, float | None], None] = lambda part, loss: None,
-    stop: Callable[[], bool] = lambda: False,
+    tell: Tell = lambda part, loss: None,
+    stop: Stop = lambda: False,
 ) -> Record | None:
     """Run one config and return its record, or None if it was stopped; nothing is stored.
 
-    `progress` is called with the part of the run that is done, between 0 and 1, and the training
-    loss of the last epoch that is over, or None.
+    Raises ConfigError where other processes than the config's are there to share it.
 
     >>> from rgkit.runs.kinds import Classification
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> perform(tiny, How("cpu")).status
     'finished'
     """
-    steps = performing(config, how or How(), stop)
-    while True:
-        try:
-            progress(*next(steps))
-        except StopIteration as end:
-            record: Record | None = end.value
-            return record
+    how = how or How()
+    together = distributed.is_initialized()
+    if why := misplaced(config, distributed.get_world_size() if together else 1):
+        raise ConfigError(why)
+    where, name = pick_device(how.device), device_name(how.device)
+    # What a run costs does not depend on what else keeps the processor busy.
+    clock = time.process_time if where.type == "cpu" and not together else time.perf_counter
+    start = clock()
+    commit()  # before the run, so that it names the code that ran
+    extra: dict[str, Any] = {"processor": processor(where)}
+    if isinstance(config, Trained):
+        training = Training(config, how.device, how.step)
+        way = f"{training.step.name} {name}"
+        kept = Checkpoint(how.store, config, how.every, way) if how.store else None
+        resumed = 0
+        if found := kept.load(training.where) if kept else None:
+            begun = found.get("arithmetic", config.precision)  # older ones had that of the config
+            if begun != training.config.precision:
+                training = Training(config, how.device, how.step, used=begun)
+            training.load(found)
+            start, resumed = start - found["seconds"], found["resumed"] + 1
+        tell(training.epoch / config.epochs, training.loss)
+        while not training.over:
+            training.advance()
+            tell(training.epoch / config.epochs, training.loss)
+            last = stop()
+            if kept and not training.over and (last or kept.due):
+                about = {"device": name, "seconds": clock() - start, "resumed": resumed}
+                kept.save(training.state() | about)
+            if last and not training.over:
+                return None
+        outcome = training.outcome
+        extra |= {"step": training.step.name, "arithmetic": training.config.precision}
+        extra |= {"resumed": resumed} if resumed else {}
+    else:
+        outcome = import_module(config.code).measure(config, how.device)
+        measured: Any = config  # with a precision, too
+        extra["arithmetic"] = arithmetic(measured, where)
+    mark, where_from = fingerprint_of(config), source(name, clock() - start) | extra
+    return Record(config.key(mark), config, mark, source=where_from, **vars(outcome))
+
+
+def attempt(how: How, config: Config, tell: Tell, stop: Stop) -> Outcome:
+    """Perform one config; where it goes wrong, return in words what did."""
+    try:
+        return perform(config, how, tell, stop)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"

@@ -6,7 +6,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from rgkit.runs.kinds import Config, Trained
 from rgkit.runs.records import Record
@@ -60,21 +59,18 @@ class Estimator:
         here: Callable[[Trained], str] = lambda config: config.precision,
     ) -> None:
         self.here = here
-        rates: dict[Any, list[float]] = {}
+        rates: dict[tuple[str, ...], list[float]] = {}
         for record in records:
-            like = device is None or record.source.get("device") == device
-            if record.status == "finished" and like:
+            if record.status == "finished" and device in (None, record.source.get("device")):
                 rate = record.source["seconds"] / cost(record.config)
-                kind = self.kind(record.config, record.arithmetic)
-                rates.setdefault(kind, []).append(rate)
+                rates.setdefault(self.kind(record.config, record.arithmetic), []).append(rate)
         self.rates = {kind: statistics.median(values) for kind, values in rates.items()}
-        self.live: dict[Any, tuple[float, float]] = {}
+        self.live: dict[tuple[str, ...], tuple[float, float]] = {}
 
     def kind(self, config: Config, arithmetic: str = "") -> tuple[str, ...]:
         """Return what runs of one speed have in common, the arithmetic at the end."""
         if isinstance(config, Trained):
-            used = arithmetic or self.here(config)
-            return (config.task, config.model, config.data, used)
+            return (config.task, config.model, config.data, arithmetic or self.here(config))
         return (config.task, getattr(config, "model", ""))
 
     def learn(self, config: Config, part: float, seconds: float) -> None:
@@ -85,18 +81,19 @@ class Estimator:
     def seconds(self, config: Config) -> float | None:
         """Return the estimate for one core or one GPU, or None where no run like it is known."""
         kind = self.kind(config)
-        work, spent = self.live.get(kind, (0.0, 0.0))
-        rate = spent / work if work else self.rates.get(kind)
         # The other arithmetic, and how many times as long this one takes.
         others = {"float32": ("bfloat16", FLOAT32), "bfloat16": ("float32", 1 / FLOAT32)}
         other, times = others.get(kind[-1], ("", 1.0))
-        if rate is None and (known := self.rates.get((*kind[:-1], other))) is not None:
-            rate = times * known
+        known = self.rates.get((*kind[:-1], other))
+        work, spent = self.live.get(kind, (0.0, 0.0))
+        rate = spent / work if work else self.rates.get(kind, known and times * known)
         return None if rate is None else rate * cost(config)
 
 
 class Progress:
     """What is done, what is under way and how long the rest will take, on the standard error.
+
+    A line at the start, one for each run that ends, and one a minute.
 
     Parameters
     ----------
@@ -104,37 +101,24 @@ class Progress:
     estimate : Estimator
     jobs : int
         Runs at the same time.
-    show : "bar", "lines" or ""
-        A bar that moves, or a line for each run that ends and one a minute: for logs.
+    show : bool
+        Whether anything is printed.
     """
 
     def __init__(
-        self, todo: list[Config], estimate: Estimator, jobs: int, show: str = "bar"
+        self, todo: list[Config], estimate: Estimator, jobs: int = 1, show: bool = False
     ) -> None:
         self.estimate, self.jobs, self.show = estimate, jobs, show
         self.parts: dict[Config, float] = dict.fromkeys(todo, 0.0)
         self.heard: dict[Config, float] = {}
         self.ended, self.spoke = 0, time.monotonic()
-        self.bar: Any = None
-        if show == "lines":
-            data = ", ".join(
-                sorted({c.data for c in todo if isinstance(c, Trained)}) or ["no data"]
-            )
-            self._line(f"{len(todo)} runs on {data}, {jobs} at a time; {self.left()}")
-        if show == "bar":
-            try:
-                from tqdm import tqdm  # the text bar: a widget would need a network in HTML
-            except ImportError:
-                self.show = "lines"
-                return
-            form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} so far{postfix}"
-            self.bar = tqdm(
-                total=sum(map(cost, todo)),
-                desc=f"{len(todo)} runs",
-                bar_format=form,
-                file=sys.stderr,
-                mininterval=1,
-            )
+        data = ", ".join(sorted({c.data for c in todo if isinstance(c, Trained)}) or ["no data"])
+        self._say(f"{len(todo)} runs on {data}, {jobs} at a time; {self.left()}")
+
+    def _say(self, text: str) -> None:
+        if self.show:
+            print(text, file=sys.stderr, flush=True)
+        self.spoke = time.monotonic()
 
     def tell(self, config: Config, part: float, loss: float | None = None) -> None:
         """So much of a run is done, with this training loss; the first call says how it began."""
@@ -142,48 +126,37 @@ class Progress:
         if config in self.heard and part > before:
             self.estimate.learn(config, part - before, now - self.heard[config])
         self.heard[config], self.parts[config] = now, part
-        said = self.left() if loss is None else f"latest loss {loss:.3g}; {self.left()}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(said, refresh=False)
-            self.bar.update((part - before) * cost(config))
-        elif self.show == "lines" and now - self.spoke > PAUSE:
+        if now - self.spoke > PAUSE:
             done = sum(cost(c) * p for c, p in self.parts.items()) / sum(map(cost, self.parts))
-            self._line(f"{100 * done:.0f} % of {len(self.parts)} runs; {said}")
-
-    def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-        self.spoke = time.monotonic()
+            latest = "" if loss is None else f"latest loss {loss:.3g}; "
+            self._say(f"{100 * done:.0f} % of {len(self.parts)} runs; {latest}{self.left()}")
 
     def end(self, config: Config, how: str, whole: bool = True) -> None:
         """A run has ended; `how` says in what way.
 
         One that diverged or failed was not run as a whole: its speed teaches nothing.
         """
-        self.ended += 1
         if not whole:
             self.heard.pop(config, None)
+        self.ended += 1
+        self.spoke = time.monotonic()  # the line below is enough
         self.tell(config, 1.0)
-        if self.show == "lines":
-            place = f"[{self.ended}/{len(self.parts)}]"
-            self._line(f"{place} {config.brief()}: {how}; {self.left()}")
+        place = f"[{self.ended}/{len(self.parts)}]"
+        self._say(f"{place} {config.brief()}: {how}; {self.left()}")
 
     def drop(self, config: Config) -> None:
         """A run will not be taken up."""
-        self.tell(config, self.parts.get(config, 0.0))
         del self.parts[config]
 
     def remaining(self) -> tuple[float, int]:
         """Return the seconds until the runs of known kinds are done, and how many are of others."""
-        total, longest, unknown = 0.0, 0.0, 0
-        for config, part in self.parts.items():
-            if part == 1.0:
-                continue
-            whole = self.estimate.seconds(config)
-            if whole is None:
-                unknown += 1
-            else:
-                total, longest = total + (1 - part) * whole, max(longest, (1 - part) * whole)
-        return max(total / self.jobs, longest), unknown
+        left = [
+            (1 - part) * whole if (whole := self.estimate.seconds(config)) is not None else None
+            for config, part in self.parts.items()
+            if part < 1.0
+        ]
+        known = [seconds for seconds in left if seconds is not None]
+        return max(sum(known) / self.jobs, *known, 0.0), left.count(None)
 
     def left(self) -> str:
         """Return what is left in words; runs of a kind that was never timed are only counted."""
@@ -192,8 +165,3 @@ class Progress:
             return f"about {clock(seconds)} to go"
         known = f"about {clock(seconds)} and " if seconds else ""
         return f"{known}{unknown} run{'s' * (unknown > 1)} of a speed not known yet to go"
-
-    def close(self) -> None:
-        """Leave the last state of the bar on the screen."""
-        if self.bar is not None:
-            self.bar.close()

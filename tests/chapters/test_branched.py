@@ -17,7 +17,7 @@ from rgkit.chapters import branched, calibration
 from rgkit.runs import profiles
 from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import ConfigError
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "calibrated-sgd" / "csgd-table2.ipynb"
 SMALL = {"smoke": ["resnet8(2)", "resnet8(3)"], "quick": ["resnet8(4)", "resnet8(6)"]}

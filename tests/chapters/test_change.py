@@ -12,7 +12,7 @@ from rgkit.chapters.depth import by_depth, gradient_norms
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.runs.records import Record, Store, fingerprint_of
-from rgkit.train.execute import collect
+from rgkit.runs.results import collect
 from rgkit.train.loop import train
 
 

@@ -11,7 +11,7 @@ from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation
 from rgkit.runs.library import labels_of
 from rgkit.runs.records import Record, Store
-from rgkit.train.execute import Results, collect
+from rgkit.runs.results import Results, collect
 
 BASE = Classification(epochs=2, images=1_000)
 NEVER = {"schedule": "discarded"}

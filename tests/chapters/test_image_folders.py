@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
+from rgkit import cli
 from rgkit.chapters.image_folder import SOURCES, ImageFolder, folders
 from rgkit.chapters.image_folder.folders import Folder
 from rgkit.chapters.image_folder.task import evaluate_folder
@@ -21,6 +26,7 @@ from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
 from rgkit.train.loop import train
 from rgkit.train.perform import How, perform
+from rgkit.train.pool import Pool
 
 TINY = ImageFolder(
     data="scenes", images=48, size=16, model="resnet8(2)", epochs=2, batch=16, lr=0.05,
@@ -119,16 +125,55 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(resumed):
 ALONE = TINY.replace(model="gc(2, 0.05, 0.001, base=\"plain_net(5, 4, 'none')\")", lr=0.01)
 
 
-def test_two_processes_do_what_one_does(tmp_path):
-    one = perform(ALONE.replace(precision="float64"), How("cpu"))
+TOGETHER = """
+import json, sys
+from rgkit.runs.kinds import from_dict
+from rgkit.runs.records import Store
+from rgkit.train.pool import Pool
+
+put = Store.put
+Store.put = lambda self, record: print(json.dumps(record.epochs)) or put(self, record)
+pool = Pool(Store(sys.argv[1]), "cpu", every=0.0)
+print(len(pool.run([from_dict(json.loads(sys.argv[2]))]).finished), "finished")
+"""
+
+
+def test_two_processes_that_torchrun_starts_do_what_one_does(tmp_path):
     both = ALONE.replace(precision="float64", processes=2)
-    two = perform(both, How("cpu", store=Store(tmp_path), every=0.0))
-    assert one is not None
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    words += [str(script), str(tmp_path), json.dumps(both.as_dict())]
+    said = subprocess.run(words, capture_output=True, text=True, check=True)
+    exact, *finished = sorted(said.stdout.splitlines(), key=len, reverse=True)
+    assert finished == ["1 finished"] * 2
+    assert said.stderr.count("[1/1]") == 1  # the first of them speaks and writes
+    two = Store(tmp_path).get(both)
     assert two is not None
-    assert two.config == both
-    assert two.status == "finished"
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [script.name, f"{two.key}.json"]
+    one = perform(ALONE.replace(precision="float64"), How("cpu"))
+    assert one is not None
+    measured = json.loads(exact)
     for name, values in one.epochs.items():
-        np.testing.assert_allclose(two.epochs[name], values, rtol=0, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(measured[name], values, rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_what_several_processes_are_to_share_is_left_to_torchrun(tmp_path, monkeypatch, capsys):
+    both = TINY.replace(processes=2)
+    command = r"torchrun --nproc-per-node 2 -m rgkit.cli run --plan .* -p processes=2"
+    with pytest.raises(ConfigError, match=command):
+        Pool(Store(tmp_path), "cpu").run([TINY, both])
+    with pytest.raises(ConfigError, match="processes=2 given, and 1 here to train it"):
+        perform(both, How("cpu"))
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
+    words = ["run", "--plan", "--profile", "smoke", "--only", "csgd-table3", "--device", "cpu"]
+    assert cli.main([*words, "-p", "processes=2"]) == 0
+    said = capsys.readouterr().out
+    assert "0 runs: 0 were recorded, 0 trained now" in said
+    assert re.search(r"\d+ more are left: processes=2 given[^$]*" + command, said)
+    assert cli.main([*words, "-p", "proceses=2"]) == 2
+    assert "did you mean 'processes'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rgkit.runs.archive import merge
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of, source
-from rgkit.train.execute import collect
+from rgkit.runs.results import collect
 
 BASE = Classification(data="digits", images=64, model="resnet8(2)", epochs=4)
 AXES = {"schedule": ["discarded", "poly"], "arm": ["plain", "RG"], "seed": [0]}

@@ -15,8 +15,9 @@ from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation, Trained
 from rgkit.runs.library import labels_of, recorded
 from rgkit.runs.records import Record, Store
+from rgkit.runs.results import Results
 from rgkit.stats.differences import difference
-from rgkit.train.execute import Results, run
+from rgkit.train.execute import run
 
 
 def recording(config: Trained, accuracy: list[float], **more: list[float]) -> Record:

@@ -23,7 +23,7 @@ from rgkit.runs.controls import arms_for, coin_of, mean_of
 from rgkit.runs.grid import Grid, arm_of, cross
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
-from rgkit.train.execute import collect
+from rgkit.runs.results import collect
 from rgkit.train.loop import Training, train
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "critique" / "your-own-trick.ipynb"

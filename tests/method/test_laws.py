@@ -8,7 +8,7 @@ from rgkit.figures import law_plots, plots
 from rgkit.runs.grid import PROTOCOLS, Grid, around, cross, in_order
 from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Translation
 from rgkit.runs.records import Record, Store, fingerprint_of
-from rgkit.train.execute import collect
+from rgkit.runs.results import collect
 from rgkit.train.loop import train
 
 NOISIER = "half rate, twice decay, batch 96"

@@ -9,13 +9,15 @@ import pytest
 
 from rgkit.book.report import describe
 from rgkit.chapters.step_timing import StepTiming
+from rgkit.chapters.step_timing import grid as step_timing
 from rgkit.data.source import Source
 from rgkit.runs.grid import ARMS, Grid, cross
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
-from rgkit.runs.profiles import classification, no_runs, step_timing
+from rgkit.runs.profiles import classification, no_runs
 from rgkit.runs.records import Record, Store, StoreError, fingerprint_of, source
-from rgkit.train.execute import collect, run
-from rgkit.train.pool import run_missing
+from rgkit.runs.results import collect
+from rgkit.train.execute import run
+from rgkit.train.pool import Pool
 
 TINY = Classification(
     data="digits", images=64, model="resnet8(2)", epochs=1, batch=32, precision="float32"
@@ -179,8 +181,8 @@ def test_run_trains_what_is_missing_and_loads_the_rest(tmp_path, capsys):
 def test_workers_measure_what_one_process_measures(tmp_path):
     configs = [TINY.replace(seed=s, weight="uniform(0, 1)") for s in range(3)]
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
-    assert run_missing(configs, here, device="cpu", jobs=1, show="").finished == configs
-    assert set(run_missing(configs, there, device="cpu", jobs=2, show="").finished) == set(configs)
+    assert Pool(here, "cpu", jobs=1, show=False).run(configs).finished == configs
+    assert set(Pool(there, "cpu", jobs=2, show=False).run(configs).finished) == set(configs)
     for config in configs:
         assert here.get(config).epochs == there.get(config).epochs
 

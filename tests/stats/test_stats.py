@@ -12,8 +12,8 @@ from scipy import stats as scipy_stats
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
+from rgkit.runs.results import Results, collect
 from rgkit.stats import compare, differences
-from rgkit.train.execute import Results, collect
 
 
 def test_interval_is_the_paired_t_test():

@@ -10,7 +10,7 @@ import pytest
 
 mpl.use("agg")
 
-from rgkit.book.plan import _first_search
+from rgkit.book.plan import first_search
 from rgkit.data.source import Source
 from rgkit.figures import plots
 from rgkit.figures import rates as rate_plots
@@ -18,9 +18,10 @@ from rgkit.runs import profiles, sizes
 from rgkit.runs.grid import Grid, around, cross, in_order
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
+from rgkit.runs.results import collect
 from rgkit.stats.compare import against
 from rgkit.stats.tuning import at_best, best_rates, chosen, crossfit, scores
-from rgkit.train.execute import collect, run
+from rgkit.train.execute import run
 
 BASE = Classification(data="digits", images=64, model="resnet8(2)", epochs=3, validation=20)
 AXES = {"schedule": ["constant", "poly"], "lr": [0.1, 0.2, 0.4], "arm": ["plain", "RG"]}
@@ -351,19 +352,19 @@ def test_what_is_missing_and_cannot_be_trained_here_is_replaced_by_embedded_data
     assert best_rates("quick", **own).search.profile == "quick"
 
 
-def test_the_plan_takes_the_first_search_alone_and_is_then_asked_again(here):
+def test_the_plan_takes_thefirst_search_alone_and_is_then_asked_again(here):
     other = Grid(cross(BASE.replace(validation=0), {"arm": ["plain"], "seed": [0]}, priority=9))
     late = Grid(cross(BASE.replace(lr=3.0), {"arm": ["plain"], "seed": [100]}, priority=5))
     plan = best_rates("quick", **SEARCH, priority=1)
     grids = [plan.grid, late, other]
     configs = in_order(grids)
-    assert _first_search(configs, grids, here) == 12
+    assert first_search(configs, grids, here) == 12
     assert all(config.validation for config in configs[:12])
     fill(here, plan.search, {"plain": 0.1, "RG": 0.1})
     grids = [plan.grid, late, other]
     left = [config for config in in_order(grids) if not here.path(config).is_file()]
-    assert _first_search(left, grids, here) == 7  # six at the best rates, and the late search
-    assert _first_search(left[7:], grids, here) is None
+    assert first_search(left, grids, here) == 7  # six at the best rates, and the late search
+    assert first_search(left[7:], grids, here) is None
 
 
 @pytest.mark.parametrize(

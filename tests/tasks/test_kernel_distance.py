@@ -18,13 +18,14 @@ from rgkit.models import classification, features
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Translation, from_dict
 from rgkit.runs.records import Store
+from rgkit.runs.results import collect
 from rgkit.stats.compare import paired
 from rgkit.stats.verdicts import UNMEASURED
 from rgkit.tasks import classification as task
 from rgkit.tasks.classification import evaluate as classified
 from rgkit.tasks.pictures import Features, kernel_distance
 from rgkit.tasks.translation import evaluate
-from rgkit.train.execute import collect, run
+from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 
 import_torchvision()  # before torchmetrics, which imports it

@@ -33,7 +33,12 @@ TINY = Classification(data="digits", images=64, model="resnet8(2)", epochs=4, ba
 @pytest.fixture
 def machine(monkeypatch):
     """Make this machine one of another kind, as far as the choice goes: it then does emulate."""
-    return lambda kind: monkeypatch.setattr(device, "processor", lambda where: kind)
+
+    def become(kind: str) -> None:
+        for module in ("device", "perform"):
+            monkeypatch.setattr(f"rgkit.train.{module}.processor", lambda where: kind)
+
+    return become
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from rgkit.runs.records import Record, Store
 from rgkit.train.checkpoint import Checkpoint
 from rgkit.train.device import device_name, turn
 from rgkit.train.perform import How, perform
-from rgkit.train.pool import Work, _in_streams, run_missing
+from rgkit.train.pool import Pool
 from rgkit.train.progress import Estimator, Progress, cost
 
 RUN = Classification(
@@ -34,6 +34,10 @@ WAY = f"plain {device_name('cpu')}"  # in which way a run is performed here
 TINY = RUN.replace(images=64, model="resnet8(2)", epochs=1)
 
 
+def run_missing(configs: list[Classification], store: Store, **options: object) -> Pool:
+    return Pool(store, **{"device": "cpu", "show": False} | options).run(configs)
+
+
 def checkpoints(root: Path) -> list[Path]:
     return [path for path in root.glob("checkpoints/*/*") if path.is_file()]
 
@@ -42,7 +46,7 @@ def checkpoints(root: Path) -> list[Path]:
 
 
 def _train_in_child(root: str, config: Classification) -> None:
-    run_missing([config], Store(root), device="cpu", jobs=1, every=0, show="")
+    run_missing([config], Store(root), jobs=1, every=0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a fork server")
@@ -75,7 +79,7 @@ def test_killed_twenty_times_at_random_moments_it_ends_with_the_same_numbers(tmp
 def test_at_the_time_limit_a_run_is_checkpointed_and_taken_up_again(tmp_path):
     store, long = Store(tmp_path), RUN.replace(epochs=400)
     short = RUN.replace(epochs=8)
-    assert run_missing([long], store, device="cpu", time_limit=0.5, show="").stopped == [long]
+    assert run_missing([long], store, time_limit=0.5).stopped == [long]
     assert store.get(long) is None
     assert len(checkpoints(tmp_path)) == 1
     state = Checkpoint(store, long, way=WAY).load("cpu")
@@ -85,13 +89,11 @@ def test_at_the_time_limit_a_run_is_checkpointed_and_taken_up_again(tmp_path):
     done = run_missing(
         [short],
         store,
-        device="cpu",
         jobs=1,
-        show="",
         stop=lambda: len(asked) >= 4 or asked.append(1),
     )
     assert done.stopped == [short]
-    assert run_missing([short], store, device="cpu", jobs=1, show="").finished == [short]
+    assert run_missing([short], store, jobs=1).finished == [short]
     whole = perform(short, How("cpu"))
     assert store.get(short).epochs == whole.as_dict()["epochs"]
     assert store.get(short).source["resumed"] == 1
@@ -99,25 +101,25 @@ def test_at_the_time_limit_a_run_is_checkpointed_and_taken_up_again(tmp_path):
 
 def test_nothing_is_begun_that_cannot_end_in_time(tmp_path):
     store = Store(tmp_path)
-    run_missing([TINY], store, device="cpu", show="")
+    run_missing([TINY], store)
     long = TINY.replace(epochs=10**6)  # of the same kind, so its time is known
     other = TINY.replace(seed=1)
-    done = run_missing([long, other], store, device="cpu", jobs=1, time_limit=60, show="")
+    done = run_missing([long, other], store, jobs=1, time_limit=60)
     assert (done.left, done.finished) == ([long], [other])
-    assert run_missing([TINY.replace(seed=2)], store, time_limit=-1, show="").finished == []
+    assert run_missing([TINY.replace(seed=2)], store, time_limit=-1).finished == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other"])
 def test_a_damaged_checkpoint_starts_the_run_over_and_says_so(tmp_path, damage, capsys):
     store = Store(tmp_path)
     kept = Checkpoint(store, RUN, 0, WAY)
-    run_missing([RUN], store, device="cpu", jobs=1, every=0, time_limit=0.2, show="")
+    run_missing([RUN], store, jobs=1, every=0, time_limit=0.2)
     data = kept.path.read_bytes()
     if damage == "other":
         Checkpoint(store, TINY, way=WAY).save({"epochs": {}})
         data = Checkpoint(store, TINY, way=WAY).path.read_bytes()
     kept.path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": data}[damage])
-    assert run_missing([RUN], store, device="cpu", jobs=1, show="").finished == [RUN]
+    assert run_missing([RUN], store, jobs=1).finished == [RUN]
     assert "no readable checkpoint" in capsys.readouterr().err
     assert store.get(RUN).epochs == perform(RUN, How("cpu")).as_dict()["epochs"]
 
@@ -138,18 +140,6 @@ def test_a_checkpoint_holds_no_code(tmp_path):
 # --- several at once ------------------------------------------------------------------------
 
 
-def test_runs_that_take_turns_measure_what_one_measures_alone(tmp_path):
-    """What shares a GPU, in turn on a CPU."""
-    configs = [RUN.replace(seed=seed, epochs=2 + seed) for seed in range(5)]
-    store = Store(tmp_path)
-    progress = Progress(configs, Estimator(()), 3, "")
-    work = Work(store, How("cpu", store=store), None, lambda: False, progress)
-    _in_streams(list(configs), work, 3)
-    assert set(work.summary.finished) == set(configs)
-    for config in configs:
-        assert store.get(config).epochs == perform(config, How("cpu")).as_dict()["epochs"]
-
-
 def test_a_killed_worker_costs_no_run(tmp_path):
     configs, store, killed = [RUN.replace(seed=s, epochs=30) for s in range(3)], Store(tmp_path), []
 
@@ -159,7 +149,7 @@ def test_a_killed_worker_costs_no_run(tmp_path):
             os.kill(killed[0], signal.SIGKILL)
         return False
 
-    done = run_missing(configs, store, device="cpu", jobs=2, every=0, stop=kill_one, show="")
+    done = run_missing(configs, store, jobs=2, every=0, stop=kill_one)
     assert killed
     assert (set(done.finished), done.failed) == (set(configs), {})
     whole = perform(configs[0], How("cpu")).as_dict()["epochs"]
@@ -181,25 +171,27 @@ def test_a_run_that_kills_its_process_fails_alone(tmp_path, monkeypatch):
         return False
 
     two = [bad, good]
-    done = run_missing(two, store, device="cpu", jobs=2, every=0, stop=kill_the_bad_one, show="")
+    done = run_missing(two, store, jobs=2, every=0, stop=kill_the_bad_one)
     assert done.finished == [good]
     assert "killed twice" in done.failed[bad]
 
 
 ENDLESS = """
 import multiprocessing, sys
+from pathlib import Path
 from rgkit.runs.kinds import Classification
-from rgkit.train.pool import run_missing
+from rgkit.train.pool import Pool
 from rgkit.runs.records import Store
 
 def stop():
-    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    if len(list(Path(sys.argv[1]).glob("checkpoints/*/*.pt"))) == 2:  # they are at work
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
     return False
 
 if __name__ == "__main__":
-    base = Classification(data="digits", images=64, model="resnet8(2)", epochs=10**6)
+    base = Classification(data="digits", images=64, model="resnet8(2)", epochs=10**4)
     two = [base, base.replace(seed=1)]
-    run_missing(two, Store(sys.argv[1]), device="cpu", jobs=2, stop=stop, show="")
+    Pool(Store(sys.argv[1]), "cpu", jobs=2, every=0, stop=stop, show=False).run(two)
 """
 
 
@@ -222,11 +214,11 @@ def test_workers_end_with_their_parent(tmp_path):
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     bad, good = TINY.replace(images=5000), TINY
-    done = run_missing([bad, good], Store(tmp_path), device="cpu", jobs=1, show="lines")
+    done = run_missing([bad, good], Store(tmp_path), jobs=1, show=True)
     assert done.finished == [good]
     assert "images=5000 given; digits has 1,500" in done.failed[bad]
     assert "FAILED" in capsys.readouterr().err
-    again = run_missing([bad, good], Store(tmp_path / "b"), device="cpu", jobs=2, show="")
+    again = run_missing([bad, good], Store(tmp_path / "b"), jobs=2)
     assert (again.finished, list(again.failed)) == ([good], [bad])
 
 
@@ -281,8 +273,8 @@ def test_each_way_of_performing_a_run_goes_on_from_its_own_checkpoint(tmp_path):
     told = []
     record = perform(RUN, begin, lambda *state: told.append(state))
     losses = record.epochs["train_loss"]
-    assert told[:2] == [(3 / RUN.epochs, losses[2]), (4 / RUN.epochs, losses[2])]
-    assert told[-1][1] == losses[-2]  # that of the last epoch is in the record
+    assert told[:2] == [(3 / RUN.epochs, losses[2]), (4 / RUN.epochs, losses[3])]
+    assert told[-1] == (1.0, losses[-1])
     assert record is not None
     assert record.source["resumed"] == 1
     Checkpoint(store, RUN).remove()
@@ -303,11 +295,11 @@ def test_what_was_begun_is_taken_up_however_little_time_is_left(tmp_path):
     estimate = Estimator([], None)
     estimate.learn(RUN, 0.01, 1000.0)
     long = RUN.replace(seed=5)
-    progress = Progress([RUN, long], estimate, 1, "")
-    work = Work(store, How(deadline=time.monotonic() + 60), None, lambda: False, progress)
+    pool = Pool(store, device="cpu", time_limit=60)
+    pool.estimate, pool.progress = estimate, Progress([RUN, long], estimate)
     Checkpoint(store, long).save({"epochs": {}})
-    assert work.begin([RUN, long]) == long
-    assert work.summary.left == [RUN]
+    assert list(pool.waiting([RUN, long])) == [long]
+    assert pool.left == [RUN]
 
 
 def test_a_file_system_without_links_loses_nothing(tmp_path, monkeypatch):
@@ -330,7 +322,7 @@ def test_an_archive_has_what_the_store_could_not_take(tmp_path, monkeypatch):
     monkeypatch.setattr(Store, "put", lambda self, record: (_ for _ in ()).throw(OSError("full")))
     out = tmp_path / "out.jsonl"
     with pytest.raises(OSError, match="full"):
-        run_missing([TINY], Store(tmp_path / "results"), device="cpu", out=out, show="")
+        run_missing([TINY], Store(tmp_path / "results"), out=out)
     assert len(out.read_text().splitlines()) == 1
 
 
@@ -376,7 +368,7 @@ def test_a_run_that_was_cut_short_teaches_no_speed(how):
     estimate = Estimator([], None)
     estimate.learn(RUN, 0.5, 500.0)
     before = estimate.seconds(RUN)
-    progress = Progress([RUN, RUN.replace(seed=5)], estimate, 1, "")
+    progress = Progress([RUN, RUN.replace(seed=5)], estimate)
     progress.tell(RUN, 0.0)
     progress.end(RUN, how, whole=False)
     assert estimate.seconds(RUN) == before
@@ -386,7 +378,7 @@ def test_a_run_that_was_cut_short_teaches_no_speed(how):
 def test_the_remaining_time_counts_what_is_left_over_all_jobs():
     configs = [RUN.replace(seed=s) for s in range(4)]
     estimate = Estimator(())
-    progress = Progress(configs, estimate, 2, "")
+    progress = Progress(configs, estimate, 2)
     assert progress.remaining() == (0, 4)
     estimate.learn(RUN, 1.0, 100.0)
     assert progress.remaining() == (pytest.approx(200), 0)
@@ -399,7 +391,7 @@ def test_the_remaining_time_counts_what_is_left_over_all_jobs():
 
 def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others():
     estimate = Estimator(())
-    progress = Progress([RUN, RUN.replace(model="resnet18")], estimate, 1, "")
+    progress = Progress([RUN, RUN.replace(model="resnet18")], estimate)
     assert progress.left() == "2 runs of a speed not known yet to go"
     estimate.learn(RUN, 1.0, 100.0)
     assert progress.left() == "about 2 min and 1 run of a speed not known yet to go"
@@ -411,7 +403,7 @@ def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others
 
 def test_a_log_hears_at_once_what_will_be_done_and_then_once_in_a_while(monkeypatch, capsys):
     monkeypatch.setattr("rgkit.train.progress.PAUSE", -1.0)
-    progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, "lines")
+    progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, show=True)
     for part in (0.0, 0.5):
         progress.tell(RUN, part)
     said = capsys.readouterr().err.splitlines()
@@ -430,7 +422,7 @@ def packed(tmp_path):
     """An archive of two records, and the store that they were written to."""
     out, store = tmp_path / "there" / "runs.jsonl", Store(tmp_path / "there" / "results")
     configs = [TINY, TINY.replace(seed=1)]
-    run_missing(configs, store, device="cpu", jobs=1, out=out, show="")
+    run_missing(configs, store, jobs=1, out=out)
     return out, store, configs
 
 
@@ -598,8 +590,8 @@ def test_one_interrupt_checkpoints_and_exits_well(tmp_path):
 def test_the_plan_goes_on_with_runs_that_only_its_records_call_for(tmp_path, monkeypatch, capsys):
     """The best rate is known once the candidates are recorded: one command trains both stages."""
     from rgkit.book import plan
+    from rgkit.runs.results import collect
     from rgkit.stats.tuning import at_best
-    from rgkit.train.execute import collect
 
     axes = {"lr": [0.1, 0.2], "arm": ["plain", "RG"], "seed": [100]}
     base = TINY.replace(validation=20, weight="constant(1)")

@@ -55,7 +55,7 @@ class ImageFolder(Trained):
     size : int
         Height and width in pixels of what the network sees.
     processes : int
-        GPUs of one machine, or processes of a CPU, that share each batch. It is part of the config,
+        Processes, a GPU each, that share each batch; `torchrun` starts them. Part of the config,
         because a batch norm sees the share of its process only.
 
     Examples

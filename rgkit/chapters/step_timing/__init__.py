@@ -13,7 +13,7 @@ from rgkit.runs.config import PRECISIONS, Config, require
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.profiles import pick
 from rgkit.runs.records import Store
-from rgkit.train.execute import Results
+from rgkit.runs.results import Results
 
 
 @dataclass(frozen=True)

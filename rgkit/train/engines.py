@@ -1,0 +1,166 @@
+"""Engines, the ways to perform many runs. A new one is a function that `engine` chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+from torch import distributed
+
+from rgkit.runs.kinds import Config
+from rgkit.runs.records import Record
+
+# What came of a run: its record, in words what went wrong, or None where it was stopped.
+Outcome = Record | str | None
+KILLED = "its process was killed twice, perhaps for want of memory"  # said the second time
+# Is told the part of a run that is done, and the training loss of the last epoch, if there is one.
+Tell = Callable[[float, float | None], None]
+# Is asked after each epoch; once it says so, what is under way is checkpointed and left.
+Stop = Callable[[], bool]
+
+Perform = Callable[[Config, Tell, Stop], Outcome]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine does with a config, and how many at a time.
+
+    Attributes
+    ----------
+    perform : performs it
+    tell : says how far it is
+    stop : whether to leave off
+    jobs : int
+    """
+
+    perform: Perform
+    tell: Callable[[Config, float, float | None], None]
+    stop: Stop
+    jobs: int = 1
+
+
+# Takes the next config when it has room for it, performs it, and yields what came of it at once;
+# whoever asked for it writes the record.
+Engine = Callable[[Iterator[Config], Work], Iterator[tuple[Config, Outcome]]]
+
+
+def engine(where: torch.device, jobs: int) -> Engine:
+    """Return the engine for a device and a number of runs at the same time.
+
+    >>> engine(torch.device("cpu"), 2).__name__
+    'in_processes'
+    """
+    if world_size() > 1:
+        return partial(by_torchrun, where)
+    return in_processes if where.type == "cpu" and jobs > 1 else one_by_one
+
+
+def one_by_one(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, Outcome]]:
+    """Perform one run after the other in this process."""
+    for config in configs:
+        yield config, work.perform(config, partial(work.tell, config), work.stop)
+
+
+def _worker(pipe: Connection) -> None:
+    """Perform the runs that come through a pipe, until None does or its other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says so
+
+    def tell(part: float, loss: float | None) -> None:
+        with contextlib.suppress(OSError):
+            pipe.send((part, loss))
+
+    with contextlib.suppress(EOFError, OSError):
+        while (task := pipe.recv()) is not None:
+            config, perform = task
+            pipe.send(perform(config, tell, pipe.poll))  # whatever comes meanwhile says: stop
+    os._exit(0)  # at once: to take torch apart takes a second
+
+
+def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, Outcome]]:
+    """Perform several runs at once, each in a process of one thread.
+
+    What came of a run whose process was killed is `KILLED`; it costs no other run. Where this
+    process is killed, the others stop as if they were told to.
+    """
+    context = multiprocessing.get_context("spawn")
+    started, stopped = [], False
+    free: list[Connection] = []
+    busy: dict[Any, Config] = {}  # by the pipe to its process
+    try:
+        while True:
+            while len(busy) < work.jobs and (config := next(configs, None)) is not None:
+                if not free:
+                    here, there = context.Pipe()
+                    started.append(context.Process(target=_worker, args=(there,)))
+                    started[-1].start()
+                    there.close()  # so that its end is heard here
+                    free.append(here)
+                pipe = free.pop()
+                busy[pipe] = config
+                with contextlib.suppress(OSError):  # it was killed, as is heard below
+                    pipe.send((config, work.perform))
+            if not busy:
+                return
+            if not stopped and work.stop():
+                stopped = True
+                for pipe in busy:
+                    with contextlib.suppress(OSError):
+                        pipe.send(None)
+            heard: list[Any] = wait(list(busy), timeout=0.2)
+            for pipe in heard:
+                try:
+                    said = pipe.recv()
+                except (EOFError, OSError):
+                    yield busy.pop(pipe), KILLED
+                    continue
+                if isinstance(said, tuple):
+                    work.tell(busy[pipe], *said)
+                else:
+                    free.append(pipe)
+                    yield busy.pop(pipe), said
+    finally:
+        for pipe in [*free, *busy]:
+            pipe.close()
+        for process in started:
+            process.join()
+
+
+def world_size() -> int:
+    """Return how many processes torchrun has started to share each run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def by_torchrun(
+    where: torch.device, configs: Iterator[Config], work: Work
+) -> Iterator[tuple[Config, Outcome]]:
+    """Perform one run after the other, each in all processes, as the first of them decides.
+
+    Raises RuntimeError where a run goes wrong: torchrun then ends the processes that wait for it.
+    """
+    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+
+    def agreed() -> bool:
+        asked = torch.tensor(float(work.stop()), device=where)
+        distributed.all_reduce(asked)
+        return bool(asked)
+
+    try:
+        while True:
+            chosen = [next(configs, None) if distributed.get_rank() == 0 else None]
+            distributed.broadcast_object_list(chosen)
+            if (config := chosen[0]) is None:
+                return
+            outcome = work.perform(config, partial(work.tell, config), agreed)
+            if isinstance(outcome, str):
+                raise RuntimeError(outcome)
+            yield config, outcome
+    finally:
+        distributed.destroy_process_group()
