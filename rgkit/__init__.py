@@ -9,7 +9,7 @@ from typing import Any
 
 _HOMES = {
     "book.describe": "banner",
-    "stats.compare": "against crossing epochs_to overall paired unpaired",
+    "stats.compare": "contrasts crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
     "train.execute": "Results collect run",
     "runs.grid": "ARMS PROTOCOLS Grid",
@@ -18,7 +18,7 @@ _HOMES = {
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
-    "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool reduction runs_needed",
+    "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool runs_needed",
     "runs.records": "Record Store",
     "stats.tuning": "at_best best_rates chosen crossfit two_or_more",
 }

@@ -27,7 +27,7 @@ IMPORTS = (
     "papermill", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.pylabtools", "yaml",
     "matplotlib.backends.backend_agg", "contourpy", "pandas.io.formats.html",
     "rgkit.stats.compare", "rgkit.book.describe", "rgkit.models.names", "rgkit.runs.profiles",
-    "rgkit.chapters.quadratic_plots", "rgkit.figures.rates", "rgkit.book.report",
+    "rgkit.chapters.quadratic_plots", "rgkit.figures.plots", "rgkit.book.report",
     "rgkit.stats.tuning",
 )  # fmt: skip
 TRAINING_IMPORTS = (
