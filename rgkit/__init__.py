@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 HOMES = {
-    "stats.compare": "against crossing epochs_to overall paired unpaired",
+    "stats.compare": "contrasts crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
     "runs.results": "Results collect",
     "train.execute": "run",
@@ -18,7 +18,7 @@ HOMES = {
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "banner conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
-    "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool reduction runs_needed",
+    "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool runs_needed",
     "runs.records": "Record Store",
     "stats.tuning": "at_best best_rates chosen crossfit two_or_more",
 }

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from rgkit.figures.style import COLORS, canvas, looks
+from rgkit.figures.style import canvas, finish, looks
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.stats.differences import difference
@@ -116,16 +116,17 @@ def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
 def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
     """Draw the spread between seeds over the accuracy that they reach, and the one assumed."""
     figure, (ax,) = canvas(3.4)
-    for rate, arm in (("never decayed", "RG"), ("decayed", "constant 1/2")):
+    for rate, look in looks(["never decayed", "decayed"]).items():
         own = spreads[spreads["rate"] == rate]
-        look = looks([arm])[arm] | {"label": f"rate {rate}", "alpha": 0.7}
-        ax.scatter(own["mean"], own["std"], s=6 * own["count"], **look)
+        ax.scatter(
+            own["mean"], own["std"], s=6 * own["count"], c=look.color, marker=look.marker,
+            alpha=0.7, label=f"rate {rate}",
+        )  # fmt: skip
     ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
     ax.set(xlabel="mean test accuracy of the seeds, %", ylabel="spread between seeds, points")
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.legend(fontsize=8)
-    return figure
+    return finish(figure)
 
 
 def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
@@ -133,7 +134,8 @@ def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     gaps = (table[ours] - table[base]).sort_values()
     mean = difference(gaps.to_numpy())
     figure, (ax,) = canvas(3)
-    color = np.where(gaps > 0, COLORS["RG"], COLORS["constant 1/2"])
+    below, above = (look.color for look in looks([base, ours]).values())
+    color = np.where(gaps > 0, above, below)
     ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
     ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0,
                label="mean of the classes, 95 % interval")  # fmt: skip
@@ -141,8 +143,7 @@ def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     ax.set_xticks(range(len(gaps)), gaps.index, fontsize=8, rotation=45)
     ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
     ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper left", fontsize=8)
-    return figure
+    return finish(figure)
 
 
 def gaps(table: pd.DataFrame) -> Figure:
@@ -154,8 +155,8 @@ def gaps(table: pd.DataFrame) -> Figure:
     """
     figure, (ax,) = canvas(0.9 * len(table) + 1)
     places = np.arange(len(table))
-    for offset, column, color in ((-0.2, "claimed", COLORS["RG"]), (0.2, "gap", COLORS["plain"])):
-        bars = ax.barh(places + offset, table[column], height=0.36, color=color)
+    for offset, (column, look) in zip((-0.2, 0.2), looks(["claimed", "gap"]).items(), strict=True):
+        bars = ax.barh(places + offset, table[column], height=0.36, color=look.color)
         ax.bar_label(bars, fmt=" %.2f", fontsize=8)
     ax.set_yticks(places, table.index)
     ax.invert_yaxis()

@@ -11,13 +11,11 @@ from matplotlib.patches import Rectangle
 
 from rgkit.chapters.detection import Detection, boxes
 from rgkit.chapters.mask_plots import colours
-from rgkit.figures.picture_grids import config_of, drawn, records_of
-from rgkit.figures.plots import _stamp, draw_curves
-from rgkit.figures.style import canvas
+from rgkit.chapters.pictures import config_of, drawn, records_of
 from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN
 
-WORDS = {
+MEASURES = {
     "test_map_11": "mean average precision, %",
     "test_loss": "test loss",
     "train_accuracy": "true boxes proposed, %",
@@ -62,7 +60,7 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
         columns["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]
     for arm, record in records_of(results, arms, cell).items():
         columns[arm] = [json.loads(text)[:SHOW] for text in (record.samples if record else [])]
-    figure = drawn({arm: pictures[: len(rows)] for arm, rows in columns.items()})
+    figure = drawn(results, {arm: pictures[: len(rows)] for arm, rows in columns.items()})
     for place, rows in enumerate(columns.values()):
         for ax, found in zip(figure.axes[place :: len(columns)], rows, strict=False):
             for x1, y1, x2, y2, label, score in found:
@@ -73,18 +71,4 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
                 words = f"{name} {score:.2f}" if score < 1 else name
                 box = {"facecolor": shade, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
                 ax.text(*corner, words, fontsize=5, va="bottom", bbox=box)
-    return _stamp(figure, results)
-
-
-def measures(results: Results) -> Figure:
-    """Draw mean average precision, test loss and how much is proposed, over the epochs.
-
-    Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
-    """
-    figure, axes = canvas(3.2, len(WORDS), 9)
-    for ax, (value, words) in zip(axes, WORDS.items(), strict=True):
-        draw_curves(ax, results.epochs, value)
-        ax.set_title(words, fontsize=10)
-        ax.set_xlabel("epoch")
-    axes[0].legend(fontsize=8)
-    return _stamp(figure, results)
+    return figure

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -16,8 +16,8 @@ from torch import nn
 from rgkit.chapters.detection import Detection
 from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
-from rgkit.figures.plots import _arms, _stamp, draw_curves, nothing_yet
-from rgkit.figures.style import COLORS, OTHERS, canvas, log_ticks, looks, use_style
+from rgkit.figures.plots import at_places, metrics
+from rgkit.figures.style import Look, canvas, finish, log_ticks, looks, nothing_yet
 from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
 from rgkit.models.classification import build, cost
 from rgkit.models.names import GC
@@ -146,18 +146,18 @@ def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
     Every tile is a tensor of the layer as it is, none is drawn for the purpose: the kernel w, R_k,
     their product H_k, the picture, and what the layer's forward pass returns for branch k.
     """
-    use_style()
     branches = layer.spec.branches
     with torch.no_grad():
         features = torch.from_numpy(picture).to(layer.weight.dtype)
         out = layer(features.expand(1, branches, *picture.shape))[0].numpy()
         w, r, kernels = layer.weight[0, 0].numpy(), layer.R.numpy(), layer.kernels()[:, 0].numpy()
-    figure, axes = plt.subplots(branches, 5, figsize=(7.6, 1.45 * branches), squeeze=False)
+    figure, axes = canvas(1.45, 5, rows=branches)
     largest = float(np.abs(w).max())
     kernel: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     share: dict[str, Any] = {"cmap": "Greens", "vmin": 0, "vmax": 1}
     colors = (kernel, share, kernel, {"cmap": "gray"}, {"cmap": "gray"})
-    for k, row in enumerate(axes):
+    for k in range(branches):
+        row = axes[5 * k : 5 * k + 5]
         tiles = (w, r[k], kernels[k], picture, out[k])
         names = ("$w$", f"$R_{k + 1}$", f"$H_{k + 1}$", f"$F_{k + 1}$", f"$F'_{k + 1}$")
         for ax, tile, name, color in zip(row, tiles, names, colors, strict=True):
@@ -165,7 +165,7 @@ def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
             ax.set_xticks([], [])
             ax.set_yticks([], [])
             ax.set_xlabel(f"{name}, {'×'.join(map(str, tile.shape))}", fontsize=8)
-        centred = {"ha": "center", "va": "center"}
+        centred: dict[str, Any] = {"ha": "center", "va": "center"}
         for (y, x), value in np.ndenumerate(r[k]):
             shade = "white" if value > 0.6 else "black"
             row[1].text(x, y, f"{value:.2f}", fontsize=6, color=shade, **centred)
@@ -178,13 +178,12 @@ def draw_paths(tables: dict[str, pd.DataFrame]) -> Figure:
     """Draw the tables of `paths_of_r` over the steps, a line a branch, a panel a way to train."""
     figure, axes = canvas(2.8, len(tables), sharey=True)
     for ax, (title, table) in zip(axes, tables.items(), strict=True):
-        for (branch, part), color in zip(table.groupby("branch"), 2 * OTHERS, strict=False):
-            ax.plot(part["step"], part["R"], color=color, lw=1.4, label=f"branch {branch}")
-        ax.set_title(title, fontsize=10)
-        ax.set_xlabel("step")
+        styles = looks(f"branch {branch}" for branch in table["branch"].unique())
+        for (_, part), (name, look) in zip(table.groupby("branch"), styles.items(), strict=True):
+            ax.plot(part["step"], part["R"], **look.line, lw=1.4, label=name)
+        ax.set(title=title, xlabel="step")
     axes[0].set_ylabel("R at the centre\nof the kernel")
-    axes[0].legend(fontsize=8, ncols=2)
-    return figure
+    return finish(figure)
 
 
 def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> Figure:
@@ -199,44 +198,32 @@ def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> F
     costs : see the function of this name
     """
     if own.empty:
-        return _stamp(nothing_yet(), results)
+        return nothing_yet(results)
     parts = {"": (own, costs)}
     if costs.index.nlevels > 1:
         groups: Any = own.groupby(["data", "model"], sort=False)
         parts = {f"made from {m}, {d}": (part, costs.loc[m]) for (d, m), part in groups}
-    use_style()
-    figure, axes = plt.subplots(len(parts), figsize=(7.6, 3.3 * len(parts)), squeeze=False)
-    for ax, (title, (part, spent)) in zip(axes[:, 0], parts.items(), strict=True):
-        _errors(ax, part, spent["macs"] / 1e6)
-        ax.set_title(title, fontsize=10)
-    return _stamp(figure, results)
+    figure, axes = canvas(3, rows=len(parts))
+    for ax, (title, (part, spent)) in zip(axes, parts.items(), strict=True):
+        _errors(ax, part, spent["macs"] / 1e6, looks(own["arm"]))
+        ax.set_title(title)
+    return finish(figure, results)
 
 
-def _errors(ax: Axes, own: pd.DataFrame, millions: pd.Series) -> None:
-    line = {}
-    for arm, look in looks(_arms(own)).items():
-        error, x = 100 - own.loc[own["arm"] == arm, "final"], float(millions[arm])
-        ax.plot([x] * len(error), error, ".", color=look["color"], ms=5, alpha=0.6)
-        ax.plot(x, error.mean(), ls="none", ms=9, **look, label=arm)
-        if arm == "plain" or "wider" in arm:
-            line[x] = float(error.mean())
-    ax.plot(sorted(line), [line[x] for x in sorted(line)], color=COLORS["plain"], lw=1, zorder=0)
+def _errors(ax: Axes, own: pd.DataFrame, millions: pd.Series, styles: Mapping[str, Look]) -> None:
+    places = {arm: float(millions[arm]) for arm in styles if (own["arm"] == arm).any()}
+    joined = [arm for arm in places if arm == "plain" or "wider" in arm]
+    at_places(ax, places, own.assign(error=100 - own["final"]), "error", joined, styles)
     ticks: list[float] = []
     for million in sorted(set(millions.round(1))):
         if not ticks or million > 1.1 * ticks[-1]:  # numbers that stand closer cover each other
             ticks.append(million)
     log_ticks(ax, ticks)
     ax.set(xlabel="million multiply-accumulates an image", ylabel="test error, %")
-    ax.legend(fontsize=8)
 
 
 def error_curves(results: Results) -> Figure:
     """Draw training error (left) and test error (right) over the epochs, as CSGD Fig. 2 does."""
-    figure, axes = canvas(3.2, 2, sharey=True)
-    for ax, split, title in zip(axes, ("train", "test"), ("training", "test"), strict=True):
-        error = 100 - results.epochs[f"{split}_accuracy"]
-        draw_curves(ax, results.epochs.assign(error=error), "error")
-        ax.set_title(f"{title} error, %", fontsize=10)
-        ax.set_xlabel("epoch")
-    axes[1].legend(fontsize=8)
-    return _stamp(figure, results)
+    names = {"train_accuracy": "training error, %", "test_accuracy": "test error, %"}
+    epochs = results.epochs.assign(**{name: 100 - results.epochs[name] for name in names})
+    return metrics(replace(results, epochs=epochs), names, sharey=True)

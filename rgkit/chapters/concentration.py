@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from rgkit.figures.style import canvas
+from rgkit.figures.style import canvas, finish, looks
 from rgkit.method.spec import nearest
 
 Array = np.ndarray
@@ -107,15 +107,14 @@ def draw_tails(table: pd.DataFrame) -> Figure:
     ----------
     table : from `tails`
     """
-    figure, axes = canvas(2.9, len(PROCESSES), sharey=True)
+    figure, axes = canvas(2.7, len(PROCESSES), sharey=True)
+    happens, allowed = looks(["happens", "allowed"]).values()
     for ax, (process, part) in zip(axes, table.groupby("process", sort=False), strict=True):
         x = part["distance"]
-        ax.plot(x, part["theorem"], color="#0072b2", lw=1.8, label="theorem allows")
-        ax.plot(x, part["lemma"], color="#0072b2", lw=1.4, ls=":", label="Lemma 3 allows")
+        ax.plot(x, part["theorem"], color=allowed.color, lw=1.8, label="theorem allows")
+        ax.plot(x, part["lemma"], ":", color=allowed.color, lw=1.4, label="Lemma 3 allows")
         seen = part[part["frequency"] > 0]
-        ax.plot(seen["distance"], seen["frequency"], color="#d55e00", lw=2.2, label="happens")
-        ax.set(yscale="log", xscale="log", ylim=(3e-5, 2), xlabel="distance")
-        ax.set_title(str(process), fontsize=10)
+        ax.plot(seen["distance"], seen["frequency"], color=happens.color, lw=2.2, label="happens")
+        ax.set(yscale="log", xscale="log", ylim=(3e-5, 2), xlabel="distance", title=str(process))
     axes[0].set_ylabel("probability")
-    axes[0].legend(fontsize=7, loc="lower left")
-    return figure
+    return finish(figure)

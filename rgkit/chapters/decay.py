@@ -5,7 +5,6 @@ The pages on Adam use it too. The figures of the laboratory are at the end.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
-from rgkit.figures.style import COLORS, OTHERS, canvas
+from rgkit.figures.style import canvas, finish, looks
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the walks, before any decay
@@ -172,13 +171,9 @@ def apart(a: Array, b: Array) -> Array:
 
 def _lines(curves: Mapping[str, Array], x: Array) -> tuple[Figure, Axes]:
     figure, (ax,) = canvas(3.2)
-    dashes = itertools.cycle(("-", "--", ":", "-."))
-    for (name, curve), color, dash in zip(
-        curves.items(), (COLORS["plain"], *OTHERS), dashes, strict=False
-    ):
-        ax.plot(x, curve, lw=1.8, color=color, ls=dash, label=name)
-    ax.legend(fontsize=8)
-    return figure, ax
+    for name, look in looks(curves).items():
+        ax.plot(x, curves[name], **look.line, lw=1.8, label=name)
+    return finish(figure), ax
 
 
 def distances(curves: Mapping[str, Array]) -> Figure:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter
-from rgkit.figures.style import COLORS, OTHERS, canvas
+from rgkit.figures.style import canvas, finish, looks
 from rgkit.models.classification import build
 
 
@@ -75,12 +75,10 @@ def by_depth(table: pd.DataFrame) -> Figure:
     table : from `gradient_norms`; the seeds are averaged
     """
     figure, (ax,) = canvas(4)
-    for model, color in zip(table["model"].unique(), (COLORS["plain"], *OTHERS), strict=False):
+    for model, look in looks(table["model"]).items():
         for weight, part in table[table["model"] == model].groupby("weight"):
             mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
             label = f"{model}, weight {weight:g}"
-            ax.plot(mean.index, mean, dash, color=color, lw=1.6, label=label)
+            ax.plot(mean.index, mean, dash, color=look.color, lw=1.6, label=label)
     ax.set(yscale="log", xlabel="layer, from the input", ylabel="length of the gradient")
-    # Below: eight lines leave no room beside them.
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
-    return figure
+    return finish(figure)

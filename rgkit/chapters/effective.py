@@ -6,15 +6,13 @@ learning rate over the squared length. Weight decay and the steps themselves set
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from rgkit.figures.plots import _arms, _label_edges, _panels, _stamp, draw_curves
-from rgkit.figures.style import looks
+from rgkit.figures.plots import draw_curves
+from rgkit.figures.style import finish, looks, small_multiples
 from rgkit.method import laws
 from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
@@ -151,18 +149,16 @@ def relative_rates(rates: pd.DataFrame, results: Results, panels: str) -> Figure
     ----------
     rates : DataFrame from `effective_rates`, or of `foretold`, which is drawn too
     """
-    figure, parts = _panels(rates, panels, None, height=2.8)
+    words = {"x": "epoch", "y": "effective rate / plain"}
+    figure, parts = small_multiples(rates, panels, height=2.6, **words)
     for ax, frame in parts:
-        draw_curves(ax, frame[frame["arm"] != "plain"], "relative")
-        others = looks(a for a in _arms(frame) if a != "plain").items()
-        for broken, (arm, look) in zip(itertools.cycle(["-.", (0, (6, 1))]), others, strict=False):
-            ax.axhline(expected(arm)["last"], color=look["color"], lw=1, ls="--")
+        draw_curves(ax, frame[frame["arm"] != "plain"], "relative", looks(rates["arm"]))
+        for arm, look in looks(frame.loc[frame["arm"] != "plain", "arm"]).items():
+            ax.axhline(expected(arm)["last"], color=look.color, lw=1, ls="--")
             ax.axhline(expected(arm)["first"], color="#777777", lw=1, ls=":")
             if "foretold" in frame:
                 path = frame[frame["arm"] == arm].groupby("epoch")["foretold"].mean()
-                label = f"{arm}, foretold"
-                ax.plot(path.index, path, ls=broken, color="#222222", lw=1, label=label)
+                dark = look.line | {"color": "#222222"}
+                ax.plot(path.index, path, **dark, lw=1, label=f"{arm}, foretold")
         ax.set_ylim(0.4, max(1.1, rates["relative"].max() + 0.03))
-    _label_edges(parts, "epoch", "effective rate / plain")
-    parts[-1][0].legend(fontsize=8, loc="lower right")
-    return _stamp(figure, results)
+    return finish(figure, results)

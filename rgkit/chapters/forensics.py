@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rgkit.figures.plots import _stamp, draw_mean, measured, nothing_yet
-from rgkit.figures.style import COLORS, canvas, looks
+from rgkit.figures.plots import interval, measured, metrics, rows_of_differences
+from rgkit.figures.style import canvas, finish, looks, nothing_yet
 from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
@@ -158,29 +159,18 @@ def rates(epochs: int, lr: float) -> pd.DataFrame:
 def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the learning rate that was meant and the one that was used, see `rates`."""
     figure, (ax,) = canvas(2.8)
-    meant, used = COLORS["constant 1/2"], COLORS["RG"]
+    meant, used = (look.color for look in looks(["meant", "used"]).values())
     ax.step(table.index, table["meant"], where="mid", color=meant, lw=2, label="meant: poly")
     ax.plot(table.index, table["used"], color=used, lw=2, label="used")
     ax.fill_between(table.index, table["meant"], table["used"], color=used, alpha=0.12)
     ax.set(ylim=(0, 1.15 * table.max().max()), xlabel="epoch", ylabel="learning rate")
-    ax.legend(fontsize=8, loc="lower left")
-    return _stamp(figure, results)
+    return finish(figure, results)
 
 
 def two_losses(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
-    if table.empty:
-        return _stamp(nothing_yet(), results)
-    figure, axes = canvas(3, 2, sharey=True)
-    sides = {"unweighted": "the loss", "weighted": "the loss as the code logs it"}
-    for ax, (value, title) in zip(axes, sides.items(), strict=True):
-        for arm, look in looks(dict.fromkeys(table["arm"])).items():
-            draw_mean(ax, table[table["arm"] == arm], value, look | {"lw": 2}, arm)
-        ax.set_title(title, fontsize=10)
-        ax.set_xlabel("epoch")
-    axes[0].set_ylabel("training loss")
-    axes[1].legend(fontsize=8)
-    return _stamp(figure, results)
+    sides = {"unweighted": "training loss", "weighted": "training loss as the code logs it"}
+    return metrics(replace(results, epochs=table), sides, sharey=True)
 
 
 def effects(
@@ -195,22 +185,17 @@ def effects(
     """
     known = {name: table for name, table in tables.items() if table["pairs"]["gap"] > 0}
     if not known:
-        return _stamp(nothing_yet(), results)
-    figure, (ax,) = canvas(0.62 * len(known) + 1.1)
-    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0)
-    ax.axvline(0, color="black", lw=0.8)
-    shown = pd.concat(known).replace([-math.inf, math.inf], math.nan).drop("RG", level=1)
+        return nothing_yet(results)
+    figure, (ax,) = canvas(0.62 * len(known) + 0.6)
+    rows_of_differences(ax, list(known), delta)
+    shown = pd.concat(known).drop("RG", level=1)
     words = {"plain": ("plain", "plain training"), "gap": ("RG", "RG − plain")}
     for offset, (row, (arm, label)) in zip((-0.17, 0.17), words.items(), strict=True):
-        part, look = shown.xs(row, level=1), looks([arm])[arm]
-        places = np.arange(len(part)) + offset
-        ax.hlines(places, part["low"], part["high"], color=look["color"], lw=2)
-        ax.plot(part["difference"], places, **look, ls="none", ms=6, label=label)
+        look, parts = looks([arm])[arm], shown.xs(row, level=1).itertuples(index=False)
+        for place, part in enumerate(parts):
+            interval(ax, place + offset, part.difference, (part.low, part.high), look)
+        ax.lines[-1].set_label(label)
     largest = float(shown["difference"].abs().max())
     ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
-    ax.set_yticks(range(len(known)), list(known))
-    ax.invert_yaxis()
     ax.set_xlabel(f"change of the final {measured(results)[1].removesuffix(', %')}, points")
-    ax.grid(axis="y", visible=False)
-    ax.legend(fontsize=8)
-    return _stamp(figure, results)
+    return finish(figure, results)

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from rgkit.chapters.pictures import Image, config_of, drawn, samples_of
 from rgkit.data import masks
 from rgkit.data.source import VOID, DataError
-from rgkit.figures.picture_grids import Image, config_of, drawn, samples_of
 from rgkit.runs.kinds import Segmentation
 from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN
@@ -74,7 +74,7 @@ def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
             maps = {"truth": list(true.test.targets[:SHOWN])} | maps
     for arm, own in maps.items():
         columns[arm] = [tinted(m, shades, p) for m, p in zip(own, pictures, strict=False)]
-    figure = drawn(columns)
+    figure = drawn(results, columns)
     patches = [Patch(color=shade, label=name) for name, shade in zip(names, shades, strict=True)]
     figure.legend(handles=patches, ncols=6, loc="outside lower center", fontsize="small")
     return figure

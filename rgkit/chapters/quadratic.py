@@ -233,3 +233,30 @@ def settled_after(distance: Array, tolerance: float) -> Array:
     outside = ~(distance <= tolerance)  # nan, a diverged path, is outside
     after = np.where(outside.any(0), len(distance) - np.argmax(outside[::-1], axis=0), 0.0)
     return np.where(outside[-1], np.inf, after)
+
+
+class Reduction(NamedTuple):
+    """How much smaller one mean is than another, in percent, with its 95 % interval."""
+
+    percent: float
+    low: float
+    high: float
+    detectable: float
+
+
+def reduction(reference: ArrayLike, treated: ArrayLike) -> Reduction:
+    """100 (1 − mean treated / mean reference), each a sample over independent paths.
+
+    The interval is normal in the logarithm of the ratio; `detectable` is the reduction found
+    with power 80 % at two-sided 5 %.
+
+    >>> [round(number, 3) for number in reduction([4.0, 4.0], [3.0, 3.0])]
+    [25.0, 25.0, 25.0, 0.0]
+    """
+    samples = [np.asarray(sample, float) for sample in (reference, treated)]
+    if min(s.size for s in samples) < 2:
+        raise ValueError(f"samples of {[s.size for s in samples]} paths: need at least 2 each")
+    log = float(np.log(samples[1].mean() / samples[0].mean()))
+    error = float(np.sqrt(sum(s.var(ddof=1) / s.size / s.mean() ** 2 for s in samples)))
+    ends = (log, log + 1.96 * error, log - 1.96 * error, -2.80 * error)
+    return Reduction(*(-100 * float(np.expm1(end)) for end in ends))

@@ -4,7 +4,6 @@ Each function takes what was measured and returns one figure. Rates are ηh, a p
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,24 +11,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from rgkit.chapters import quadratic
 from rgkit.chapters.quadratic import ARMS, Array
-from rgkit.figures.style import COLORS, MARKERS, canvas
+from rgkit.figures.style import LOOKS, canvas, finish, looks
 
-RG, DARK = COLORS["RG"], "#7a3600"  # DARK: RG's typical path or position, beside its mean
-TYPICAL: dict[str, Any] = {"marker": "v", "mfc": "white", "color": DARK}
-RATE = "rate ηh (learning rate × curvature)"
-FACTOR = "distance, factor per step"
 ALMOST = "RG, almost every path"
-
-
-def _legend(figure: Figure, columns: int = 3) -> Figure:
-    """Put the legend of the first panel below all of them."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-    return figure
-
-
-def _mean_square(arm: str) -> str:
-    return "RG, mean square" if arm == "RG" else arm
+RG, PATH = LOOKS["RG"], LOOKS[ALMOST]  # its mean square, and a typical path
+RATE = "rate ηh (learning rate × curvature)"
 
 
 def landscape(panels: Mapping[str, Mapping[str, Array]], condition: float) -> Figure:
@@ -40,25 +26,22 @@ def landscape(panels: Mapping[str, Mapping[str, Array]], condition: float) -> Fi
     for ax, (title, paths) in zip(axes, panels.items(), strict=True):
         ax.contour(flat, steep, loss, levels, colors="#cfcfcf", linewidths=0.7)
         for arm, path in paths.items():
-            ax.plot(*path.T, color=COLORS[arm], marker=MARKERS[arm], ms=3, lw=1.1, label=arm)
-        ax.plot(0, 0, "*", ms=12, color="black", label="optimum")
+            ax.plot(*path.T, **LOOKS[arm].marked_line, ms=3, lw=1.1, label=arm)
+        ax.plot(0, 0, marker="*", ms=12, color="black", ls="none", label="optimum")
         ax.set(title=title, xlabel="flat direction", xlim=(-1.5, 6.5), ylim=(-1.25, 1.25))
         ax.grid(visible=False)
     axes[0].set_ylabel("steep direction")
-    return _legend(figure, 4)
+    return finish(figure)
 
 
 def mean_update(curves: Mapping[str, Array]) -> Figure:
     """Mean position [steps + 1] of each arm under weight decay; the arms that agree overlap."""
-    dashes = {"plain": "-", "RG": "-", "constant 1/2": "--", "plain, η/2, 2λ": ":"}
-    colors = COLORS | {"plain, η/2, 2λ": "#f0e442", "plain, η/2, λ": "#009e73"}
     figure, (ax,) = canvas(3.5)
-    for name, curve in curves.items():
+    for name, look in looks(curves).items():
         width, alpha = (6.0, 0.4) if name == "RG" else (2.2, 1.0)  # a band under the others
-        ax.plot(curve, color=colors[name], ls=dashes.get(name, "-."), lw=width, alpha=alpha,
-                label=name)  # fmt: skip
+        ax.plot(curves[name], **look.line, label=name, lw=width, alpha=alpha)
     ax.set(xlabel="step", ylabel="mean position\n(minimum of the loss: 1)")
-    return _legend(figure)
+    return finish(figure)
 
 
 def mean_square(paths: Mapping[float, Array]) -> Figure:
@@ -67,49 +50,51 @@ def mean_square(paths: Mapping[float, Array]) -> Figure:
     for ax, (rate, x) in zip(axes, paths.items(), strict=True):
         steps = np.arange(len(x))
         theory = quadratic.growth(rate, *ARMS["RG"]) ** steps
-        ax.plot(theory, color=RG, label="root mean square, theory")
-        ax.plot(np.sqrt((x**2).mean(1)), "o", ms=4, color=RG, label="root mean square, measured")
+        ax.plot(steps, theory, **RG.line, label="root mean square, theory")
+        sample = np.sqrt((x**2).mean(1))
+        ax.plot(steps, sample, **RG.mark, ms=4, label="root mean square, measured")
         typical = np.exp(quadratic.lyapunov(rate) * steps)
-        ax.plot(typical, "--", color=DARK, label="almost every path, theory")
-        ax.plot(np.median(np.abs(x), 1), ls="", ms=4, **TYPICAL, label="median, measured")
+        ax.plot(steps, typical, **PATH.line, label="almost every path, theory")
+        median = np.median(np.abs(x), 1)
+        ax.plot(steps, median, **PATH.mark, ms=4, mfc="white", label="median, measured")
         ax.set(yscale="log", xlabel="step", title=f"RG at ηh = {rate:g}")
     axes[0].set_ylabel("distance from the optimum\n(start: 1)")
-    return _legend(figure, 2)
+    return finish(figure)
 
 
 def thresholds(rates: Array, mean_square: Array, typical: Array) -> Figure:
     """Growth per step, in the mean square and on almost every path, and the four thresholds."""
     y = np.linspace(0.02, 5.3, 1200)
     figure, (ax,) = canvas(4.6)
-    for arm, moments in ARMS.items():
-        ax.plot(y, quadratic.growth(y, *moments), color=COLORS[arm], label=_mean_square(arm))
-    ax.plot(y, np.exp(quadratic.lyapunov(y)), "--", color=DARK, label=ALMOST)
-    ax.plot(rates, mean_square, "o", color=RG, label="RG, measured mean square")
-    ax.plot(rates, typical, ls="", **TYPICAL, label="RG, measured median")
+    for arm in ARMS:
+        label = "RG, mean square" if arm == "RG" else arm
+        ax.plot(y, quadratic.growth(y, *ARMS[arm]), **LOOKS[arm].line, label=label)
+    ax.plot(y, np.exp(quadratic.lyapunov(y)), **PATH.line, label=ALMOST)
+    ax.plot(rates, mean_square, **RG.mark, label="RG, measured mean square")
+    ax.plot(rates, typical, **PATH.mark, mfc="white", label="RG, measured median")
     ax.axhline(1, color="black", lw=0.8)
     edges = {arm: float(quadratic.threshold(*moments)) for arm, moments in ARMS.items()}
-    marks = [(edge, COLORS[arm]) for arm, edge in edges.items()]
-    for edge, color in [*marks, (quadratic.almost_sure_threshold(), DARK)]:
-        ax.axvline(edge, color=color, ls=":", lw=1.2)
-        ax.text(edge, 1.83, f"{edge:.5g}", color=color, ha="center")
+    for arm, edge in (edges | {ALMOST: quadratic.almost_sure_threshold()}).items():
+        ax.axvline(edge, color=LOOKS[arm].color, ls=":", lw=1.2)
+        ax.text(edge, 1.83, f"{edge:.5g}", color=LOOKS[arm].color, ha="center")
     ax.text(0.05, 1.03, "diverges above 1, converges below", va="bottom", fontsize=9)
-    ax.set(xlabel=RATE, ylabel=FACTOR, ylim=(0, 1.8), xlim=(0, 5.3))
-    return _legend(figure)
+    ax.set(xlabel=RATE, ylabel="distance, factor per step", ylim=(0, 1.8), xlim=(0, 5.3))
+    return finish(figure)
 
 
 def averaging(momenta: Sequence[float], velocity: Array, position: Array, error: float) -> Figure:
     """Noise of u left in the velocity and in the position, relative to no momentum."""
     a = np.linspace(0, 0.97, 200)
     figure, (ax,) = canvas(3.6)
-    ax.plot(a, quadratic.velocity_noise(a), color=RG, label="velocity: (1 − α)/(1 + α)")
-    ax.plot(momenta, velocity, "o", color=RG, label="velocity, measured")
-    ax.axhline(1, color=DARK, ls="--", label="position: 1")
-    look: dict[str, Any] = {"fmt": "D", "ms": 5, "color": DARK, "mfc": "white", "capsize": 3}
+    ax.plot(a, quadratic.velocity_noise(a), **RG.line, label="velocity: (1 − α)/(1 + α)")
+    ax.plot(momenta, velocity, **RG.mark, label="velocity, measured")
+    ax.axhline(1, **PATH.line, label="position: 1")
+    marks = PATH.mark | {"ms": 5, "mfc": "white"}
     label = "position, measured (95 %)"
-    ax.errorbar(momenta, position, error * position, **look, label=label)
+    ax.errorbar(momenta, position, error * position, **marks, capsize=3, label=label)
     ax.set(xlabel="momentum α", ylabel="relative variance due to u\n(no momentum: 1)")
     ax.set_ylim(0, 1.4)
-    return _legend(figure, 2)
+    return finish(figure)
 
 
 def stationary(measured: Mapping[float, Mapping[str, tuple[Array, Array]]]) -> Figure:
@@ -119,26 +104,27 @@ def stationary(measured: Mapping[float, Mapping[str, tuple[Array, Array]]]) -> F
     for ax, (momentum, arms) in zip(axes, measured.items(), strict=True):
         for arm, (rates, points) in arms.items():
             theory = quadratic.stationary(y, *ARMS[arm], momentum).distance
-            ax.plot(y, np.where(theory < 400, theory, np.nan), color=COLORS[arm], lw=1.4)
-            ax.plot(rates, points, MARKERS[arm], ms=5, color=COLORS[arm], label=arm)
+            ax.plot(y, np.where(theory < 400, theory, np.nan), **LOOKS[arm].line, lw=1.4)
+            ax.plot(rates, points, **LOOKS[arm].mark, ms=5, label=arm)
         ax.set(xscale="log", yscale="log", title=f"momentum {momentum:g}", ylim=(2e-3, 300))
         ax.set_xticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
         ax.minorticks_off()
         ax.set_xlabel("rate ηh")
     axes[0].set_ylabel("mean square of h·x\n(unit: gradient noise s²)")
-    return _legend(figure)
+    return finish(figure)
 
 
 def limits(momenta: Sequence[float], almost_sure: Sequence[float]) -> Figure:
     """Largest stable rate against momentum: exact for the mean square, sampled for RG's paths."""
     a = np.linspace(0, 0.99, 300)
     figure, (ax,) = canvas(3.6)
-    for arm, moments in ARMS.items():
-        ax.plot(a, quadratic.threshold(*moments, a), color=COLORS[arm], label=_mean_square(arm))
-    ax.plot(momenta, almost_sure, ls="--", **TYPICAL, label=ALMOST)
-    ax.plot(0.5, 3, "*", color="black", ms=11, label="RG meets plain, α = 1/2")
+    for arm in ARMS:
+        label = "RG, mean square" if arm == "RG" else arm
+        ax.plot(a, quadratic.threshold(*ARMS[arm], a), **LOOKS[arm].line, label=label)
+    ax.plot(momenta, almost_sure, **PATH.marked_line, mfc="white", label=ALMOST)
+    ax.plot(0.5, 3, "*", color="black", ms=11, label="RG meets plain, α = 1/2", ls="none")
     ax.set(xlabel="momentum α", ylabel="largest stable rate ηh", ylim=(0, 8.2))
-    return _legend(figure)
+    return finish(figure)
 
 
 def speed(
@@ -159,27 +145,27 @@ def speed(
         for arm, moments in ARMS.items():
             factor = [quadratic.growth(modes, *moments, float(m)).max(0).min() for m in a]
             steps = np.log(tolerance) / np.log(factor)
-            on_top = arm == "constant 1/2"  # dashed and small: others may lie under it
-            look: dict[str, Any] = {"color": COLORS[arm], "zorder": 2 + on_top}
-            ax.plot(a, steps, "--" if on_top else "-", **look)
-            size = 4 if on_top else 7
-            ax.plot(momenta, points[arm], MARKERS[arm], ms=size, label=arm, **look)
+            order = 2 + (arm == "constant 1/2")  # on top of RG, with which it may agree
+            ax.plot(a, steps, **LOOKS[arm].line, zorder=order)
+            marks = LOOKS[arm].mark | {"ms": 13 - 3 * order, "zorder": order}
+            ax.plot(momenta, points[arm], **marks, label=arm)
         ax.set(yscale="log", xlabel="momentum α", title=title)
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel(f"steps until the distance stays\nbelow {tolerance:.0%} of the start")
-    return _legend(figure)
+    return finish(figure)
 
 
 def laws(rates: Array, measured: Mapping[str, Array], exact: Mapping[str, Array]) -> Figure:
     """Growth per step on almost every path under laws u of equal mean and variance."""
     y = np.linspace(0.02, 7, 900)
     figure, (ax,) = canvas(3.8)
-    for name, color in zip(measured, (RG, "#cc79a7", "#009e73"), strict=True):
-        ax.plot(y, np.exp(quadratic.lyapunov(y, exact.get(name))), color=color)
-        ax.plot(rates, measured[name], "o", color=color, ms=4.5, label=name)
+    styles = looks(["RG", *exact]).values()  # the first law is RG's own
+    for name, look in zip(measured, styles, strict=True):
+        ax.plot(y, np.exp(quadratic.lyapunov(y, exact.get(name))), **look.line)
+        ax.plot(rates, measured[name], **look.mark, ms=4.5, label=name)
     ax.plot(y, quadratic.growth(y, *ARMS["RG"]), "k--", lw=1.2, label="mean square, all three")
     ax.axhline(1, color="black", lw=0.8)
-    ax.set(xlabel=RATE, ylabel=FACTOR, ylim=(0, 1.8), xlim=(0, 7))
-    return _legend(figure, 2)
+    ax.set(xlabel=RATE, ylabel="distance, factor per step", ylim=(0, 1.8), xlim=(0, 7))
+    return finish(figure)

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rgkit.figures.plots import _arms, _stamp, nothing_yet
-from rgkit.figures.style import canvas, looks
+from rgkit.figures.style import canvas, finish, looks, nothing_yet
 from rgkit.runs.kinds import Trained
 from rgkit.runs.library import falls
 from rgkit.runs.records import Store
@@ -74,18 +73,16 @@ def spread(apart: pd.Series) -> float:
 def twice(table: pd.DataFrame, results: Results) -> Figure:
     """Draw both runs of each config of `repeated`, joined by a line, a panel for each rate."""
     if table.empty:
-        return _stamp(nothing_yet(), results)
+        return nothing_yet(results)
     figure, axes = canvas(3.2, 2, sharey=True)
     for ax, rate in zip(axes, ("never decayed", "decayed"), strict=True):
         part = table[table["rate"] == rate].sort_values("apart", key=np.abs).reset_index()
-        for arm, look in looks(_arms(table)).items():
+        for arm, look in looks(table["arm"]).items():
             mine = part[part["arm"] == arm]
-            ax.vlines(mine.index, mine["first"], mine["again"], color=look["color"], lw=1.2)
+            ax.vlines(mine.index, mine["first"], mine["again"], color=look.color, lw=1.2)
             ends = pd.concat([mine["first"], mine["again"]])
-            ax.plot(ends.index, ends, **look, ls="none", ms=5, label=arm)
-        ax.set_title(rate, fontsize=10)
-        ax.set(xticks=[], xlabel="one config each, run twice")
+            ax.plot(ends.index, ends, **look.mark, ms=5, label=arm)
+        ax.set(title=rate, xticks=[], xlabel="one config each, run twice")
         ax.grid(axis="x", visible=False)
     axes[0].set_ylabel("final test accuracy, %")
-    axes[-1].legend(fontsize=8)
-    return _stamp(figure, results)
+    return finish(figure, results)

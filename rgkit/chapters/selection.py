@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from rgkit.figures.plots import _arms, _stamp, nothing_yet
-from rgkit.figures.style import COLORS, canvas, looks
+from rgkit.figures.plots import interval
+from rgkit.figures.style import LOOKS, Look, canvas, finish, looks, nothing_yet, place_names
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.runs.results import Results
-from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference
+from rgkit.stats.differences import DELTA_ACCURACY, NOTHING, Difference, difference
 
 HALF = "constant 1/2"
 KEYS = ["setting", "rate", "comparison"]
@@ -175,8 +175,7 @@ def intervals(table: pd.DataFrame, value: str) -> dict[str, Difference]:
     rows = table.dropna(subset=[value])
     known = rows.pivot_table(value, "setting", "seed")  # the mean, where several share a place
     clusters = {"settings": known.mean(axis=1), "seeds": known.dropna(axis=1).mean()}
-    none = Difference(math.nan, math.nan, 0.0, 0)
-    return {n: difference(each.to_numpy()) if len(each) else none for n, each in clusters.items()}
+    return {n: difference(c.to_numpy()) if len(c) else NOTHING for n, c in clusters.items()}
 
 
 def widest(found: dict[str, Difference]) -> Difference:
@@ -245,9 +244,9 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
     """
     runs = runs.dropna(subset=["gain"])
     if runs.empty:
-        return _stamp(nothing_yet(), results)
+        return nothing_yet(results)
     figure, axes = canvas(3.2, len(RATES), sharey=True)
-    arms = looks(_arms(runs))
+    arms = looks(runs["arm"])
     for ax, rate in zip(axes, RATES, strict=True):
         means = runs[runs["rate"] == rate].pivot_table("gain", "setting", "arm")
         means = means.reindex(columns=list(arms))
@@ -256,16 +255,13 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
             known = means[arm].dropna()
             if known.empty:
                 continue
-            ax.plot([place] * len(known), known, **look, ls="none", ms=5, alpha=0.7)
+            ax.plot([place] * len(known), known, **look.mark, ms=5, alpha=0.7)
             d = difference(known.to_numpy())
-            ends = d.interval() if d.pairs > 1 else (d.mean, d.mean)
-            ax.plot([place + 0.22] * 2, ends, color=look["color"], lw=3)
-            ax.plot(place + 0.22, d.mean, **look, ms=8, mec="white")
-        ax.set_xticks(range(len(arms)), [arm.replace(" ", "\n") for arm in arms])
-        ax.set_xlim(-0.4, len(arms) - 0.4)
-        ax.set_title(f"{rate}: {len(means)} settings", fontsize=10)
+            interval(ax, place + 0.22, d.mean, d.interval(), look, bold=True, upright=True)
+        place_names(ax, arms)
+        ax.set_title(f"{rate}: {len(means)} settings")
     axes[0].set_ylabel("best − final, points")
-    return _stamp(figure, results)
+    return finish(figure, results)
 
 
 def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
@@ -276,18 +272,17 @@ def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
     """
     runs = runs.dropna(subset=["gain", "own"])
     if runs.empty:
-        return _stamp(nothing_yet(), results)
+        return nothing_yet(results)
     figure, (ax,) = canvas(3.8)
     groups = runs.assign(own=runs["own"] ** 2).groupby(["setting", "rate", "arm"])
     means = groups.agg({"gain": "mean", "late_epochs": "first", "own": "mean"}).reset_index()
     means["own"] **= 0.5
-    for arm in _arms(means):
-        known = arm in COLORS
-        look = looks([arm])[arm] if known else {"color": "#a5aa99", "marker": "."}
+    for arm in looks(means["arm"]):
+        look = LOOKS.get(arm, Look("#a5aa99", "."))
         for rate, fill in zip(RATES, ("full", "none"), strict=True):
             own = means[(means["arm"] == arm) & (means["rate"] == rate)]
-            label = arm if known and fill == "full" else None
-            ax.plot(own["own"], own["gain"], ls="", ms=7, fillstyle=fill, label=label, **look)
+            label = arm if arm in LOOKS and fill == "full" else None
+            ax.plot(own["own"], own["gain"], **look.mark, ms=7, fillstyle=fill, label=label)
     edge = float(means["own"].max())
     counts = sorted(means["late_epochs"].astype(int).unique())
     for count, line in zip(counts, ("-", "--", ":", "-."), strict=False):
@@ -295,8 +290,7 @@ def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
         ax.plot([0, edge], [0, expected_best(1.0, count) * edge], f"k{line}", lw=1, label=label)
     ax.set_ylim(-0.3, 1.25 * float(means["gain"].max()) + 0.5)
     ax.set(xlabel="noise of one late epoch, points", ylabel="best − final, points")
-    ax.legend(fontsize=8)
-    return _stamp(figure, results)
+    return finish(figure, results)
 
 
 def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
@@ -311,7 +305,7 @@ def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
     delta : half the width of the band in which a difference is too small to matter
     """
     if table.empty:
-        return _stamp(nothing_yet(), results)
+        return nothing_yet(results)
     figure, (ax,) = canvas(4.2)
     sides = table[["final", "best"]].to_numpy()
     edge = 1.08 * max(float(abs(sides).max()), 4 * delta)
@@ -321,15 +315,13 @@ def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
     ax.axvspan(-delta, delta, **band)
     ax.axhspan(-delta, delta, **band, label=f"±Δ = {delta} points")
     ax.plot([-edge, edge], [-edge, edge], color="black", lw=0.8)
-    for rate, arm, marker in zip(RATES, ("RG", HALF), "os", strict=True):
+    for rate, look in looks(RATES).items():
         own = table[table["rate"] == rate]
-        look: dict[str, Any] = {"color": COLORS[arm], "ms": 5, "alpha": 0.7}
-        ax.plot(own["final"], own["best"], marker, label=rate, **look)
+        ax.plot(own["final"], own["best"], **look.mark, ms=5, alpha=0.7, label=rate)
     changed = table[table["changed"]]
     ring: dict[str, Any] = {"ms": 12, "mfc": "none", "mec": "black", "label": "another verdict"}
     ax.plot(changed["final"], changed["best"], "o", **ring)
     shown = (max(sides.min() - 1, -edge), min(max(sides.max(), 4 * delta) + 1, edge))
     ax.set(xlim=shown, ylim=shown, ylabel="by the best epoch, points")
     ax.set_xlabel("difference of two arms by the final epoch, points")
-    ax.legend(fontsize=8)
-    return _stamp(figure, results)
+    return finish(figure, results)

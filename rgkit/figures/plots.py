@@ -1,154 +1,160 @@
-"""The book's figures: one function each."""
+"""The figures that several chapters share: curves, final values, rates, differences."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rgkit.figures.style import COLORS, MARKERS, canvas, looks, use_style
-from rgkit.runs.kinds import Trained
+from rgkit.figures.style import (
+    LOOKS,
+    OTHER,
+    WORDS,
+    Look,
+    canvas,
+    finish,
+    log_ticks,
+    looks,
+    nothing_yet,
+    place_names,
+    small_multiples,
+)
+from rgkit.method import laws
+from rgkit.runs.grid import arm_of
+from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
+from rgkit.stats.tuning import chosen, scores
 
-Panel = tuple[Axes, pd.DataFrame]
-
-
-def _panels(
-    frame: pd.DataFrame, panels: str | list[str], rows: str | None, height: float
-) -> tuple[Figure, list[Panel]]:
-    """Lay out a panel for each value of an axis (or of several), and a row for each of another."""
-    use_style()
-    if not isinstance(panels, str):
-        values = frame[panels].itertuples(index=False)
-        titles = [", ".join(map(_title, panels, row)) for row in values]
-        frame, panels = frame.assign(panel=titles), "panel"
-    across, down = _each(frame, panels), _each(frame, rows) if rows else [None]
-    size = (max(2.6 * len(across), 7.6), height * len(down))
-    figure, axes = plt.subplots(
-        len(down), len(across), figsize=size, sharex=True, sharey="row", squeeze=False
-    )
-    found = []
-    for line, upper in zip(axes, down, strict=True):
-        for ax, value in zip(line, across, strict=True):
-            part = frame[frame[panels] == value]
-            title = _title(panels, value)
-            if rows:
-                part = part[part[rows] == upper]
-                title = f"{title}, {_title(rows, upper)}"
-            ax.set_title(title, fontsize=10)
-            found.append((ax, part))
-    return figure, found
-
-
-def _stamp(figure: Figure, results: Results) -> Figure:
-    """Mark a figure that is no result as such."""
-    if results.grid.profile == "smoke":
-        figure.text(0.5, 0.5, "smoke test: no result", rotation=25, fontsize=26, alpha=0.35,
-                    ha="center", va="center", color="#b00000")  # fmt: skip
-    return figure
-
-
-def _arms(frame: pd.DataFrame) -> list[str]:
-    present = list(frame["arm"].unique())
-    return [arm for arm in COLORS if arm in present] + [a for a in present if a not in COLORS]
-
-
-def _title(axis: str, value: object) -> str:
-    words = {"discarded": "never decayed", "triangular": "up once and down again"}
-    if axis in ("panel", "protocol", "model", "schedule"):
-        return words.get(str(value), str(value))
-    return f"{axis} {value:.3g}" if isinstance(value, float) else f"{axis} {value}"
-
-
-def _each(frame: pd.DataFrame, axis: str) -> list[object]:
-    return list(dict.fromkeys(frame[axis]))
-
-
-def _label_edges(panels: list[Panel], x: str, y: str) -> None:
-    """Name the axes at the outer panels only."""
-    for ax, _ in panels:
-        ax.set(xlabel=x, ylabel=y)
-        ax.label_outer()
+MEASURES = {
+    "test_accuracy": "test accuracy, %",
+    "test_miou": "mean IoU, %",
+    "test_ssim": "SSIM, %",
+    "test_map_11": "mean average precision, %",
+    "weight_norm": "norm of the weights",
+}
 
 
 def measured(results: Results) -> tuple[str, str]:
     """Return the metric by which runs of this task are judged, and its words for an axis."""
     first = results.grid.cells[0].config if results.grid.cells else None
     name = first.measure if isinstance(first, Trained) else Trained.measure
-    words = {"test_accuracy": "test accuracy, %", "test_miou": "mean IoU, %"}
-    words |= {"test_ssim": "SSIM, %", "test_map_11": "mean average precision, %"}
-    return name, words[name]
+    return name, MEASURES[name]
 
 
-def draw_mean(ax: Axes, runs: pd.DataFrame, value: str, look: dict[str, Any], label: str) -> None:
-    """Draw the mean of some runs over the epochs, with a dozen marks at most."""
-    mean = runs.groupby("epoch")[value].mean()
-    ax.plot(mean.index, mean, **look, ms=4, markevery=-(-len(mean) // 12), label=label)
-
-
-def draw_curves(ax: Axes, frame: pd.DataFrame, value: str = "test_accuracy") -> None:
+def draw_curves(ax: Axes, frame: pd.DataFrame, value: str, styles: Mapping[str, Look]) -> None:
     """Draw the seeds of each arm as thin lines over the epochs and their mean as a thick one."""
-    for arm, look in looks(_arms(frame)).items():
-        runs = frame[frame["arm"] == arm]
+    for arm, runs in frame.groupby("arm", sort=False):
+        look = styles[str(arm)]
         for _, run in runs.groupby("key"):
-            ax.plot(run["epoch"], run[value], color=look["color"], lw=0.7, alpha=0.4)
-        draw_mean(ax, runs, value, look | {"lw": 2.2}, arm)
+            ax.plot(run["epoch"], run[value], color=look.color, lw=0.7, alpha=0.4)
+        mean = runs.groupby("epoch")[value].mean()
+        every = -(-len(mean) // 12)  # a dozen marks at most
+        ax.plot(mean.index, mean, **look.marked_line, lw=2.2, ms=4, markevery=every, label=arm)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def accuracy_curves(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
-    """Draw what runs are judged by against epochs, a panel per value of an axis or of several.
+def curves(
+    results: Results, panels: str | list[str], rows: str | None = None, value: str = ""
+) -> Figure:
+    """Draw a metric against epochs, a panel for each value of an axis or of several.
 
     Thin lines are single seeds, thick ones the mean over seeds; nothing is smoothed.
+
+    Parameters
+    ----------
+    panels, rows : axes of the grid, see `rgkit.figures.style.small_multiples`
+    value : one of `MEASURES`; without it, what runs are judged by
+    """
+    epochs, value = results.epochs, value or measured(results)[0]
+    if epochs.empty:
+        return nothing_yet(results)
+    figure, parts = small_multiples(epochs, panels, rows, height=2.8, x="epoch", y=MEASURES[value])
+    for ax, frame in parts:
+        draw_curves(ax, frame, value, looks(epochs["arm"]))
+    return finish(figure, results)
+
+
+def metrics(results: Results, names: Mapping[str, str], **options: Any) -> Figure:
+    """Draw several metrics over the epochs as `curves` does, three panels a row.
+
+    Parameters
+    ----------
+    names : column of ``results.epochs`` -> title of its panel
+    options : see `rgkit.figures.style.canvas`
     """
     if results.epochs.empty:
-        return _stamp(nothing_yet(), results)
-    figure, parts = _panels(results.epochs, panels, rows, height=3.0)
-    value, words = measured(results)
-    for ax, frame in parts:
-        draw_curves(ax, frame, value)
-    _label_edges(parts, "epoch", words)
-    parts[-1][0].legend(loc="lower right", fontsize=8)
-    return _stamp(figure, results)
+        return nothing_yet(results)
+    across = min(3, len(names))
+    down = -(-len(names) // across)
+    figure, axes = canvas(2.4, across, max(3.0 * across, 7.6), down, sharex=True, **options)
+    for ax, (value, title) in zip(axes, names.items(), strict=True):
+        draw_curves(ax, results.epochs, value, looks(results.epochs["arm"]))
+        ax.ticklabel_format(useOffset=False)
+        ax.set(title=title)
+    for ax in axes[-across:]:
+        ax.set_xlabel("epoch")
+    return finish(figure, results)
+
+
+def beside(place: float, count: int) -> np.ndarray[Any, Any]:
+    """Return x for so many marks side by side around a place.
+
+    >>> beside(1, 3).tolist(), beside(1, 1).tolist()
+    ([0.8, 1.0, 1.2], [1.0])
+    """
+    return place + (np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count))
+
+
+def row_of_marks(ax: Axes, place: float, values: pd.Series, look: Look, **how: Any) -> None:
+    """Draw values side by side around a place of the x axis, and a bar at their mean."""
+    ax.plot(beside(place, len(values)), values, **look.mark | how)
+    ax.hlines(values.mean(), place - 0.3, place + 0.3, color=look.color, lw=2.2)
 
 
 def final_accuracy(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
-    if results.runs["final"].isna().all():
-        return _stamp(nothing_yet(), results)
-    figure, parts = _panels(results.runs, panels, rows, height=2.7)
-    arms = _arms(results.runs)
+    runs, styles = results.runs, looks(results.runs["arm"])
+    if runs["final"].isna().all():
+        return nothing_yet(results)
+    figure, parts = small_multiples(runs, panels, rows, height=2.7, x="", y=measured(results)[1])
     for ax, frame in parts:
-        for place, (arm, look) in enumerate(looks(arms).items()):
-            runs = frame[frame["arm"] == arm]
-            spread = place + np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [place]
-            ax.plot(spread, runs["final"], **look, ls="none", ms=6)
-            ax.plot(spread, runs["best"], **look, ls="none", ms=6, fillstyle="none", alpha=0.7)
-            ax.hlines(runs["final"].mean(), place - 0.3, place + 0.3, color=look["color"], lw=2)
-        short = [arm.replace(", ", ",\n").replace("constant ", "constant\n") for arm in arms]
-        ax.set_xticks(range(len(arms)), short, fontsize=8)
-        ax.set_xlim(-0.6, len(arms) - 0.4)
-    _label_edges(parts, "", measured(results)[1])
-    return _stamp(figure, results)
+        for place, (arm, look) in enumerate(styles.items()):
+            own = frame[frame["arm"] == arm]
+            row_of_marks(ax, place, own["final"], look, ms=6)
+            hollow = look.mark | {"fillstyle": "none", "alpha": 0.7}
+            ax.plot(beside(place, len(own)), own["best"], ms=6, **hollow)
+        place_names(ax, styles)
+    return finish(figure, results)
 
 
-def nothing_yet() -> Figure:
-    """Return the figure that stands where nothing is measured."""
-    figure, (ax,) = canvas(1, width=7)
-    ax.text(0.5, 0.5, "not measured yet", ha="center", va="center")
-    ax.set_axis_off()
-    return figure
+def interval(
+    ax: Axes, place: float, mean: float, ends: tuple[float, float], look: Look, *,
+    bold: bool = False, upright: bool = False,
+) -> None:  # fmt: skip
+    """Draw a mean as a mark at a place of an axis, and its interval unless that is infinite.
+
+    Parameters
+    ----------
+    bold : for a mean over others
+    upright : whether means go upwards, and the place is one of the x axis
+    """
+    draw = (lambda y, x, **how: ax.plot(x, y, **how)) if upright else ax.plot
+    draw(ends, [place] * 2, color=look.color, lw=3.5 if bold else 1.8)
+    draw([mean], [place], **look.mark, ms=9 if bold else 6)
 
 
-def _compared(name: str) -> str:
-    """Return the arm on the right of "a − b" or "a − b, part", if it is one of the named ones."""
-    right = name.split(" − ")[1]
-    return max((arm for arm in COLORS if right.startswith(arm)), key=len, default="")
+def rows_of_differences(ax: Axes, names: Sequence[str], delta: float, unit: str = "points") -> None:
+    """Name the rows 0, 1, ..., and draw zero and the band in which a difference is too small."""
+    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
+    ax.axvline(0, color="black", lw=0.8)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
 
 
 def differences(
@@ -158,67 +164,114 @@ def differences(
 
     Parameters
     ----------
-    table : rows of `rgkit.paired` under (difference, cell), as `rgkit.against` returns them
+    table : rows under (difference, cell), as `rgkit.contrasts` returns them
     what : what differs, where it is not what runs are judged by
     """
     if table.empty:
-        return _stamp(nothing_yet(), results)
-    places: list[Any] = list(table.index)
-    rows = [(str(name), str(cell), table.loc[(name, cell)]) for name, cell in places]
-    figure, (ax,) = canvas(0.36 * len(rows) + 1.1, width=7)
-    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
-    ax.axvline(0, color="black", lw=0.8)
-    # "RG − plain, poly" is drawn in the colour of what it is compared with.
-    arms = {name: _compared(name) for name, _, _ in rows}
-    for place, (name, cell, row) in enumerate(rows):
-        color, whole = COLORS.get(arms[name], "#7f3c8d"), cell == "all"
-        ax.plot([row["low"], row["high"]], [place] * 2, color=color, lw=3.5 if whole else 1.8)
-        ax.plot(row["difference"], place, color=color, ms=8 if whole else 6,
-                marker=MARKERS.get(arms[name], "P"))  # fmt: skip
-    names = [name for name, _, _ in rows]
-    # A difference with one row has nothing to be told apart by.
-    labels = [f"{name}: {cell}" if names.count(name) > 1 else name for name, cell, _ in rows]
-    ax.set_yticks(range(len(rows)), [n.replace("discarded", "never decayed") for n in labels])
-    ax.invert_yaxis()
+        return nothing_yet(results)
+    figure, (ax,) = canvas(0.34 * len(table) + 0.6, width=7)
+    names, labels = table.index.get_level_values(0), []
+    for place, (index, row) in enumerate(table.iterrows()):
+        name, cell = map(str, index)  # type: ignore[call-overload]
+        # "RG − plain, poly" is drawn as what it is compared with, if that has a look of its own.
+        right = name.split(" − ")[1]
+        arm = max((arm for arm in LOOKS if right.startswith(arm)), key=len, default="")
+        ends, look = (row["low"], row["high"]), LOOKS.get(arm, OTHER)
+        interval(ax, place, row["difference"], ends, look, bold=cell == "all")
+        # A difference with one row has nothing to be told apart by.
+        label = f"{name}: {cell}" if (names == name).sum() > 1 else name
+        labels.append(label.replace("discarded", WORDS["discarded"]))
+    rows_of_differences(ax, labels, delta, unit)
     # A cell of few, noisy seeds may have an interval far wider than everything else.
-    edge = max(1.0, 1.6 * max(abs(row["difference"]) for _, _, row in rows), 4 * delta)
-    low = min(-2 * delta, *(max(row["low"], -edge) for _, _, row in rows))
-    high = max(2 * delta, *(min(row["high"], edge) for _, _, row in rows))
+    edge = max(1.0, 1.6 * table["difference"].abs().max(), 4 * delta)
+    low = min(-2 * delta, table["low"].clip(lower=-edge).min())
+    high = max(2 * delta, table["high"].clip(upper=edge).max())
     ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     what = what or measured(results)[1].removesuffix(", %")
     ax.set_xlabel(f"difference of final {what}, {unit}")
-    ax.legend(loc="best", fontsize=8)
-    ax.grid(axis="y", visible=False)
-    return _stamp(figure, results)
+    return finish(figure, results)
 
 
-def weight_norms(results: Results, panels: str, rows: str | None = None) -> Figure:
-    """Draw the norm of the weights over the epochs, which sets the effective learning rate."""
-    figure, parts = _panels(results.epochs, panels, rows, height=2.5)
+def sensitivity(tuning: Results, panels: str, value: str = "score", last: int = 0) -> Figure:
+    """Draw the accuracy of each arm over its learning rates, a panel per value; dots are seeds.
+
+    The dotted line is plain training moved to twice its rate: where RG lies if it only halves it.
+
+    Parameters
+    ----------
+    value : "score", the validation accuracy of the last epochs by which a rate is chosen (the
+        choice has a ring), or "final", the test accuracy at the end
+    last : how many epochs that are, see `rgkit.chosen`
+    """
+    table, best, words = tuning.runs, pd.DataFrame(), measured(tuning)[1]
+    if value == "score":
+        table, best = scores(tuning, last), chosen(tuning, last=last).reset_index()
+        words = f"validation {words.removeprefix('test ')}"
+    table = table.dropna(subset=[value])
+    if table.empty:
+        return nothing_yet(tuning)
+    axes = {"x": "highest learning rate of the run", "y": words}
+    figure, parts = small_multiples(table, panels, height=3, **axes)
     for ax, frame in parts:
-        for arm, look in looks(_arms(frame)).items():
-            draw_mean(ax, frame[frame["arm"] == arm], "weight_norm", look, arm)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label_edges(parts, "epoch", "norm of the weights")
-    parts[0][0].legend(fontsize=8)
-    return _stamp(figure, results)
+        for arm, look in looks(table["arm"]).items():
+            own = frame[frame["arm"] == arm]
+            mean = own.groupby("lr")[value].mean()
+            ax.plot(mean.index, mean, **look.marked_line, lw=1.8, ms=5, label=arm)
+            if len(own) > len(mean):
+                ax.plot(own["lr"], own[value], ".", color=look.color, ms=4, alpha=0.5)
+            if arm == "plain":
+                ax.plot(2 * mean.index, mean, ":", color=look.color, label="plain at half")
+            if len(best) and len(own):
+                ring = best[(best["arm"] == arm) & (best[panels] == own[panels].iloc[0])]
+                ax.plot(ring["lr"], ring["validation"], "o", ms=13, mfc="none", mec=look.color)
+        log_ticks(ax, table["lr"].unique())  # the panels share their axis, not their rates
+        ax.set_xlim(table["lr"].min() / 1.4, table["lr"].max() * 1.4)
+    return finish(figure, tuning)
 
 
-def step_ratios(table: pd.DataFrame, results: Results) -> Figure:
-    """Draw the time of RG against plain, pair by pair, beside plain against plain."""
-    models = _each(table, "model")
-    figure, axes = canvas(3, len(models), max(3.4 * len(models), 5))
-    for ax, model in zip(axes, models, strict=True):
-        frame = table[table["model"] == model]
-        for place, (what, color) in enumerate(
-            {"plain again / plain": COLORS["plain"], "RG / plain": COLORS["RG"]}.items()
-        ):
-            values = 100 * (frame.loc[frame["what"] == what, "ratio"] - 1)
-            jitter = place + np.linspace(-0.2, 0.2, len(values))
-            ax.plot(jitter, values, ".", color=color, alpha=0.6)
-            ax.hlines(values.mean(), place - 0.3, place + 0.3, color=color, lw=2.5)
-        ax.axhspan(-1, 1, color="#999999", alpha=0.25, lw=0)
-        ax.set_xticks([0, 1], ["plain again\n/ plain", "RG\n/ plain"])
-        ax.set(xlim=(-0.6, 1.6), title=str(model))
-    axes[0].set_ylabel("extra time of a step, %")
-    return _stamp(figure, results)
+def at_places(
+    ax: Axes, places: Mapping[str, float], values: pd.DataFrame, column: str,
+    joined: Iterable[str], styles: Mapping[str, Look],
+) -> None:  # fmt: skip
+    """Draw what each arm reaches over a number: dots are seeds, marks their mean.
+
+    Parameters
+    ----------
+    places : number of each arm, x
+    values : table with ``arm`` and `column`, y
+    joined : arms whose means a thin line joins
+    """
+    means = values.groupby("arm")[column].mean()
+    for arm, x in places.items():
+        own = values.loc[values["arm"] == arm, column]
+        ax.plot([x] * len(own), own, ".", color=styles[arm].color, ms=5, alpha=0.6)
+        ax.plot(x, means[arm], **styles[arm].mark, ms=9, label=arm)
+    line = pd.Series({places[arm]: means[arm] for arm in joined}, dtype=float).sort_index()
+    ax.plot(line.index, line, color="#4c4c4c", lw=1, zorder=0)
+
+
+def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
+    """Draw what each arm ends with over its mean weight: dots are seeds, marks their mean.
+
+    A line joins the laws without chance. How far a random law lies from it is what its chance does
+    where there is a constant of the same mean; between two constants the line is a chord. An arm
+    with another learning rate stands where a constant weight would give it that rate.
+    """
+    runs, plain = results.runs.dropna(subset=["final"]), Classification()
+    if runs.empty:
+        return nothing_yet(results)
+    epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Trained))
+    styles, places, fixed = looks(runs["arm"]), {}, []
+    for arm in styles:
+        config = arm_of(arm, plain)
+        law = laws.law(config.weight)
+        places[arm] = law.moments(epochs)[0] * config.lr / plain.lr
+        if isinstance(law, laws.Constant) and config.batch == plain.batch:
+            fixed.append(arm)
+    words = {"x": "mean of the loss weight", "y": measured(results)[1]}
+    figure, parts = small_multiples(runs, panels, height=3.4, **words)
+    for ax, frame in parts:
+        here = {arm: x for arm, x in places.items() if (frame["arm"] == arm).any()}
+        at_places(ax, here, frame, "final", [arm for arm in fixed if arm in here], styles)
+        log_ticks(ax, set(places.values()))
+    return finish(figure, results)

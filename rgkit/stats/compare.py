@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,8 +12,7 @@ import pandas as pd
 
 from rgkit.runs.kinds import Trained
 from rgkit.runs.results import Results
-from rgkit.stats.differences import DELTA_ACCURACY, Difference, difference, pool
-from rgkit.stats.verdicts import UNMEASURED
+from rgkit.stats.differences import DELTA_ACCURACY, NOTHING, Difference, difference, pool
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs", "p_equivalent", "verdict"]
 
@@ -72,21 +71,19 @@ def paired(
     wide = wide.reindex(columns=[a, b])  # an arm of which every run is missing has no column
     gaps = (wide[a] - wide[b]).dropna()
     cells: dict[str, Difference] = {}
-    if by:
-        for place, group in gaps.groupby(level=list(by)):
-            # pandas gives a tuple for a list of levels, whatever its length; its stubs do not say.
-            names: Any = place
-            cells[" · ".join(map(str, names))] = difference(group.to_numpy())
+    for place, group in gaps.groupby(level=list(by)) if by else ():
+        # pandas gives a tuple for a list of levels, whatever its length; its stubs do not say.
+        names: Any = place
+        cells[" · ".join(map(str, names))] = difference(group.to_numpy())
     if gaps.empty:
-        nan = math.nan
-        cells["all"] = Difference(nan, nan, 0.0, 0)
+        cells["all"] = NOTHING
     else:
-        cells["all"] = _pooled(cells, gaps) if cells else difference(gaps.to_numpy())
-    rows = {}
-    for label, d in cells.items():
-        verdict = d.verdict(delta) if d.pairs else UNMEASURED
-        numbers = (d.mean, *d.interval(level), d.detectable, d.pairs, d.p_equivalent(delta))
-        rows[label] = (*numbers, verdict)
+        cells["all"] = _pooled(cells, gaps) if by else difference(gaps.to_numpy())
+    rows = {
+        label: (d.mean, *d.interval(level), d.detectable, d.pairs, d.p_equivalent(delta),
+                d.verdict(delta))
+        for label, d in cells.items()
+    }  # fmt: skip
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
     frame.index.name = " · ".join(by)
     return frame
@@ -141,44 +138,44 @@ def unpaired(
     means, counts = (n.unstack("arm").reindex(columns=[a, b]) for n in (groups.mean(), free + 1))  # noqa: PD010
     counts = counts.dropna()
     if counts.empty:
-        return Difference(math.nan, math.nan, 0.0, 0)
+        return NOTHING
     means = means.loc[counts.index]
     error = math.sqrt(variance * float((1 / counts).sum().sum())) / len(counts)
     return Difference(float((means[a] - means[b]).mean()), error, df, int(counts.min().min()))
 
 
-def against(
-    runs: pd.DataFrame,
-    arm: str,
-    others: Sequence[str],
-    *,
-    split: str,
-    by: Sequence[str] = (),
-    level: float = 0.95,
+def contrasts(
+    runs: pd.DataFrame, pairs: Iterable[tuple[str, str]], *, split: str = "", **options: Any
 ) -> pd.DataFrame:
-    """Compare the final accuracy of one arm with several others, in each part of the runs.
+    """Compare pairs of arms, and where there is something to split by, in each part of the runs.
 
     Parameters
     ----------
+    pairs : of arms; a difference is the first minus the second
     split : column that makes the parts
-    arm, others, by, level : see `paired`
+    options : see `paired`
 
     Returns
     -------
-    The rows of `paired` under (difference, cell), where the difference is "arm − other, part";
-    one without a single pair is left out, see `overall`
+    The rows of `paired` under (difference, cell), where the difference is "arm − other" or
+    "arm − other, part"; a part without a single pair is left out, see `overall`
 
     Examples
     --------
     >>> runs = pd.DataFrame({"arm": ["x", "y"], "seed": 0, "lr": 0.1, "final": [90.0, 88.0]})
-    >>> list(against(runs, "x", ["y", "z"], split="lr").index)
+    >>> list(contrasts(runs, [("x", "y"), ("x", "z")], split="lr").index)
     [('x − y, 0.1', 'all')]
+    >>> contrasts(runs, [("x", "y")])["difference"].tolist()
+    [2.0]
     """
     tables: dict[str, pd.DataFrame] = {}
-    for other in others:
+    for arm, other in pairs:
+        if not split:
+            tables[f"{arm} − {other}"] = paired(runs, arm, other, **options)
+            continue
         for part, own in runs.groupby(split, sort=False):
             if {arm, other} <= set(own["arm"]):
-                table = paired(own, arm, other, by=by, level=level)
+                table = paired(own, arm, other, **options)
                 if table.loc["all", "pairs"]:
                     tables[f"{arm} − {other}, {part}"] = table
     names = ["difference", "cell"]
@@ -188,7 +185,7 @@ def against(
 
 
 def overall(table: pd.DataFrame, difference: str) -> pd.Series:
-    """Return the pooled row of a difference in a table of `against`; NaN if it is not measured."""
+    """Return the pooled row of a difference in a table of `contrasts`; NaN if not measured."""
     if (difference, "all") in table.index:
         return cast(pd.Series, table.loc[(difference, "all")])
     return pd.Series(math.nan, index=table.columns)
@@ -204,11 +201,11 @@ def crossing(differences: pd.Series) -> float:
     """
     known = differences.dropna().sort_index()
     x, y = np.log(known.index.to_numpy(float)), known.to_numpy(float)
-    for left in range(len(y) - 1):
-        if y[left] < 0 <= y[left + 1]:
-            part = -y[left] / (y[left + 1] - y[left])
-            return float(np.exp(x[left] + part * (x[left + 1] - x[left])))
-    return math.nan
+    rising = np.flatnonzero((y[:-1] < 0) & (y[1:] >= 0))
+    if not rising.size:
+        return math.nan
+    around = slice(rising[0], rising[0] + 2)
+    return float(np.exp(np.interp(0.0, y[around], x[around])))
 
 
 def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
@@ -226,17 +223,16 @@ def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
     restricted-mean convention, in which it counts as late, not as missing. ``images`` is the same
     in images trained on.
     """
-    rows = []
-    found = {record.key: record for record in results.records}
+    rows, records = [], {record.key: record for record in results.records}
     for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
-        record = found[run["key"]]
+        record = records[run["key"]]
         assert isinstance(record.config, Trained)
         accuracy = np.array(record.epochs[record.config.measure])
         for target in targets:
             at = np.flatnonzero(accuracy >= target)
             reached = float(at[0] + 1) if at.size else math.inf
             late = min(reached, record.config.epochs + 1.0)
-            row = {axis: run[axis] for axis in results.grid.axes} | {"target": target}
-            row |= {"reached": reached, "restricted": late}
-            rows.append(row | {"images": late * record.config.trained_on})
+            found = {"target": target, "reached": reached, "restricted": late}
+            found["images"] = late * record.config.trained_on
+            rows.append({axis: run[axis] for axis in results.grid.axes} | found)
     return pd.DataFrame(rows)

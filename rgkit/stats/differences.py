@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from rgkit.stats.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED
+from rgkit.stats.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED, UNMEASURED
 
 # Fixed before any run was looked at, in percent points.
 DELTA_ACCURACY, DELTA_MIOU = 0.3, 1.0
 DELTA_SSIM, DELTA_SHARPNESS = 1.0, 5.0  # of made pictures: likeness and clearness, in percent
 DELTA_MAP = 1.0  # mean average precision of detections
 DELTA_COST = 1.0  # percent of a step
+LEVEL, POWER = 0.05, 0.8  # of a two-sided test, and how often it finds what is detectable
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,8 @@ class Difference:
         >>> excess.mean, round(excess.standard_error, 3), round(excess.df, 2)
         (1.5, 0.645, 2.94)
         """
-        errors = np.array([self.standard_error, other.standard_error])
-        error, mean = math.hypot(*errors), self.mean - other.mean
-        pairs = min(self.pairs, other.pairs)
-        if not 0 < error < math.inf:
-            return Difference(mean, error, min(self.df, other.df), pairs)
-        df = error**4 / float((errors**4 / [self.df, other.df]).sum())
-        return Difference(mean, error, df, pairs)
+        mean, pairs = self.mean - other.mean, min(self.pairs, other.pairs)
+        return _welch(mean, [self, other], 1.0, pairs)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the two-sided confidence interval; infinite where one pair allows none.
@@ -81,21 +75,33 @@ class Difference:
 
     def verdict(self, delta: float) -> str:
         """Judge the claim "the difference is positive" by the rule of `judge`."""
-        return judge(*self.interval(), delta, self.interval(0.9))
+        inner = self.interval(0.9)
+        return judge(*self.interval(), delta, inner) if self.pairs else UNMEASURED
 
 
-def detectable_ratio(df: float, power: float = 0.8, level: float = 0.05) -> float:
+NOTHING = Difference(math.nan, math.nan, 0.0, 0)  # what there is without a single pair
+
+
+def _welch(mean: float, parts: Sequence[Difference], weight: float, pairs: int) -> Difference:
+    """Return a sum of independent parts, each times ±`weight` (Welch and Satterthwaite)."""
+    errors = weight * np.array([part.standard_error for part in parts])
+    freedom = np.array([part.df for part in parts])
+    error = math.sqrt(float((errors**2).sum()))
+    if not 0 < error < math.inf:
+        return Difference(mean, error, float(freedom.min()), pairs)
+    return Difference(mean, error, error**4 / float((errors**4 / freedom).sum()), pairs)
+
+
+def detectable_ratio(df: float) -> float:
     """Return the detectable difference in standard errors, by the noncentral t distribution.
 
     >>> round(detectable_ratio(1e6), 3), round(detectable_ratio(4), 2)
     (2.802, 3.76)
     """
-    critical = stats.t.ppf(1 - level / 2, df)
+    critical = stats.t.ppf(1 - LEVEL / 2, df)
 
-    def short_of(ratio: float) -> float:
-        return float(stats.nct.sf(critical, df, ratio)) - power
-
-    return float(optimize.brentq(short_of, 0.0, 4 * critical + 10))
+    top = 4 * critical + 10
+    return float(optimize.brentq(lambda t: stats.nct.sf(critical, df, t) - POWER, 0.0, top))
 
 
 def difference(values: Sequence[float] | np.ndarray) -> Difference:
@@ -117,14 +123,8 @@ def pool(parts: Sequence[Difference]) -> Difference:
     """
     if not parts:
         raise ValueError("no cells given to pool")
-    errors = np.array([p.standard_error for p in parts]) / len(parts)
-    error, total = math.sqrt(float((errors**2).sum())), sum(p.pairs for p in parts)
-    mean = float(np.mean([p.mean for p in parts]))
-    if not math.isfinite(error):
-        return Difference(mean, error, 0.0, total)
-    weight = float(sum(e**4 / p.df for e, p in zip(errors, parts, strict=True)))
-    df = error**4 / weight if weight > 0 else float(sum(p.df for p in parts))
-    return Difference(mean, error, df, total)
+    mean = float(np.mean([part.mean for part in parts]))
+    return _welch(mean, parts, 1 / len(parts), sum(part.pairs for part in parts))
 
 
 def judge(
@@ -178,8 +178,7 @@ def pairs_needed(spread: float, delta: float) -> float:
     if not math.isfinite(spread):
         return math.nan
     # Student's t asks for more than the normal distribution, which is where the search begins.
-    z = float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8))
-    pairs = max(2, math.ceil((z * spread / delta) ** 2))
+    pairs = max(2, math.ceil((_normal_ratio() * spread / delta) ** 2))
     while detectable_ratio(pairs - 1) * spread / math.sqrt(pairs) > delta:
         pairs += 1
     return pairs
@@ -191,32 +190,8 @@ def runs_needed(spread: float, delta: float) -> int:
     >>> runs_needed(0.15, 0.3), runs_needed(0.20, 0.3), runs_needed(0.20, 0.1)
     (4, 7, 63)
     """
-    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    return math.ceil(2 * (float(z) * spread / delta) ** 2)
+    return math.ceil(2 * (_normal_ratio() * spread / delta) ** 2)
 
 
-class Reduction(NamedTuple):
-    """How much smaller one mean is than another, in percent, with its 95 % interval."""
-
-    percent: float
-    low: float
-    high: float
-    detectable: float
-
-
-def reduction(reference: ArrayLike, treated: ArrayLike) -> Reduction:
-    """100 (1 − mean treated / mean reference), each a sample over independent paths.
-
-    The interval is normal in the logarithm of the ratio; `detectable` is the reduction found
-    with power 80 % at two-sided 5 %.
-
-    >>> [round(number, 3) for number in reduction([4.0, 4.0], [3.0, 3.0])]
-    [25.0, 25.0, 25.0, 0.0]
-    """
-    samples = [np.asarray(sample, float) for sample in (reference, treated)]
-    if min(s.size for s in samples) < 2:
-        raise ValueError(f"samples of {[s.size for s in samples]} paths: need at least 2 each")
-    log = float(np.log(samples[1].mean() / samples[0].mean()))
-    error = float(np.sqrt(sum(s.var(ddof=1) / s.size / s.mean() ** 2 for s in samples)))
-    ends = (log, log + 1.96 * error, log - 1.96 * error, -2.80 * error)
-    return Reduction(*(-100 * float(np.expm1(end)) for end in ends))
+def _normal_ratio() -> float:
+    return float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))

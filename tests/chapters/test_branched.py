@@ -97,7 +97,7 @@ def test_the_line_of_the_figure_joins_plain_networks_and_no_others():
         )
         wanted = [costs["macs"][model, arm] / 1e6 for arm in ("plain", "wider")]
         assert list(line.get_xdata()) == pytest.approx(wanted)
-        names = [text.get_text() for text in ax.get_legend().get_texts()]
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
         assert names == ["plain", "branches", "R frozen", "wider", "copies"]
 
 

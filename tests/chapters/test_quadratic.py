@@ -8,7 +8,6 @@ from scipy.integrate import quad
 
 from rgkit.chapters import quadratic
 from rgkit.chapters.quadratic import ARMS, Array
-from rgkit.stats import differences
 
 MOMENTA = (0.0, 0.3, 0.5, 0.9, 0.95)
 #: Three laws with the mean and the variance of U(0, 1), as equally likely values.
@@ -324,10 +323,10 @@ def test_the_best_rate_on_one_mode() -> None:
 def test_reduction_covers_the_truth_about_95_times_in_100() -> None:
     draw, hits = np.random.default_rng(0), 0
     for _ in range(400):
-        found = differences.reduction(draw.exponential(2.0, 200), draw.exponential(1.0, 200))
+        found = quadratic.reduction(draw.exponential(2.0, 200), draw.exponential(1.0, 200))
         hits += found.low < 50 < found.high
     assert 0.92 < hits / 400 < 0.98
-    assert differences.reduction([2.0, 2.0], [1.0, 1.0]) == pytest.approx((50, 50, 50, 0))
+    assert quadratic.reduction([2.0, 2.0], [1.0, 1.0]) == pytest.approx((50, 50, 50, 0))
 
 
 @pytest.mark.parametrize(
@@ -340,7 +339,7 @@ def test_reduction_covers_the_truth_about_95_times_in_100() -> None:
         (lambda: quadratic.descend(1.0, 1.0, 0.1, [1.0]), r"\(1,\).*\[steps, paths\]"),
         (lambda: quadratic.descend(1.0, 1.0, -0.1, [[1.0]]), "lr=-0.1"),
         (lambda: quadratic.lyapunov(1.0, momentum=0.5), "momentum=0.5 needs weights"),
-        (lambda: differences.reduction([1.0], [1.0]), r"\[1, 1\]"),
+        (lambda: quadratic.reduction([1.0], [1.0]), r"\[1, 1\]"),
     ],
 )
 def test_errors_name_the_parameter_and_its_value(call: object, words: str) -> None:

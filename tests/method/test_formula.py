@@ -13,8 +13,8 @@ import pytest
 from papermill.translators import PythonTranslator
 
 from rgkit.book import notebook, report, scorecard
+from rgkit.chapters import own_trick
 from rgkit.cli import main
-from rgkit.figures import law_plots
 from rgkit.method import formula, laws
 from rgkit.method.laws import law
 from rgkit.method.schedules import schedule
@@ -257,7 +257,7 @@ def test_the_controls_have_the_moments_of_the_trick(trick):
 
     def drawn(arm: str) -> np.ndarray:
         seeds = (RUN.replace(seed=seed) for seed in range(40))
-        return np.concatenate([law_plots.step_sizes(arm_of(arm, s), RUN.lr) for s in seeds])
+        return np.concatenate([own_trick.step_sizes(arm_of(arm, s), RUN.lr) for s in seeds])
 
     u, mean, coin = drawn(trick), drawn(f"mean of {trick}"), drawn(f"coin of {trick}")
     assert np.ptp(mean) == 0
@@ -310,7 +310,7 @@ def test_the_picture_of_the_arms_has_every_step_at_its_size(tmp_path):
     names = arms_for("lr formula('u')")
     axes = {"lr": [0.1, 0.2], "arm": list(names), "seed": [3]}
     grid = Grid(cross(RUN, axes), "quick", "", tuple(axes))
-    figure = law_plots.over_the_run(collect(grid, Store(tmp_path)), names)
+    figure = own_trick.over_the_run(collect(grid, Store(tmp_path)), names)
     assert [ax.get_title() for ax in figure.axes] == list(names.values())
     dots = [ax.lines[0].get_ydata() for ax in figure.axes]
     assert [len(d) for d in dots] == [790] * 4
@@ -404,6 +404,6 @@ def test_the_book_tells_every_name_that_a_formula_may_have():
     assert len(shown) >= 5
     for trick in shown:
         config = arm_of(trick, RUN)
-        assert law_plots.step_sizes(config, RUN.lr).mean() == pytest.approx(
-            law_plots.step_sizes(arm_of(f"mean of {trick}", RUN), RUN.lr).mean(), rel=0.15
+        assert own_trick.step_sizes(config, RUN.lr).mean() == pytest.approx(
+            own_trick.step_sizes(arm_of(f"mean of {trick}", RUN), RUN.lr).mean(), rel=0.15
         )

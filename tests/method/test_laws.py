@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rgkit.figures import law_plots, plots
+from rgkit.figures import plots
 from rgkit.runs.grid import PROTOCOLS, Grid, around, cross, in_order
 from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Translation
 from rgkit.runs.records import Record, Store, fingerprint_of
@@ -89,7 +89,7 @@ def test_every_law_stands_at_its_mean_and_the_line_joins_the_constants(results):
     part = Grid(tuple(c for c in results.grid if c.labels["lr"] == 0.1), "quick", "", ("arm",))
     runs = results.runs[results.runs["lr"] == 0.1]
     shown = type(results)(part, results.records, runs, results.epochs)
-    (ax,) = law_plots.by_mean_weight(shown).axes
+    (ax,) = plots.by_mean_weight(shown).axes
     means = {str(line.get_label()): line.get_xdata()[0] for line in ax.lines if line.get_ms() == 9}
     assert means == dict(zip(LAWS, [1.0, 0.5, 2.0, 0.5, 1.0, 0.5], strict=True))
     (line,) = [line for line in ax.lines if line.get_color() == "#4c4c4c" and line.get_lw() == 1]
@@ -103,12 +103,12 @@ def test_every_law_stands_at_its_mean_and_the_line_joins_the_constants(results):
 def test_nothing_recorded_is_drawn_as_that(tmp_path):
     axes = {"momentum": [0.5], "arm": LAWS}
     grid = Grid(cross(Classification(data="digits"), axes), "quick", "", tuple(axes))
-    figure = law_plots.by_mean_weight(collect(grid, Store(tmp_path)))
+    figure = plots.by_mean_weight(collect(grid, Store(tmp_path)))
     assert figure.axes[0].texts[0].get_text() == "not measured yet"
 
 
 def test_a_panel_may_stand_for_several_axes(results):
-    figure = plots.accuracy_curves(results, panels=["lr", "arm"])
+    figure = plots.curves(results, panels=["lr", "arm"])
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[:2] == ["lr 0.1, arm plain", "lr 0.1, arm constant 1/2"]
     assert len(titles) == 2 * len(LAWS)

@@ -120,6 +120,7 @@ def test_runs_needed_as_printed_in_the_predictions():
 
 
 AXES = {"arm": ["plain", "RG"], "seed": [0, 1]}
+RIVALS = [("RG", "plain"), ("RG", "half")]
 
 
 def recorded(store: Store, curves: dict[tuple[str, int], tuple[list[float], str]]) -> Results:
@@ -173,7 +174,7 @@ def test_a_diverged_run_ends_at_chance_and_its_best_epoch_is_what_it_was(tmp_pat
 def test_a_part_in_which_an_arm_is_missing_is_left_out():
     runs = comparison()
     runs = runs[(runs["schedule"] != "poly") | (runs["arm"] != "RG")]
-    table = compare.against(runs, "RG", ["plain"], split="schedule")
+    table = compare.contrasts(runs, [("RG", "plain")], split="schedule")
     assert list(table.index) == [("RG − plain, constant", "all")]
 
 
@@ -218,7 +219,7 @@ def comparison() -> pd.DataFrame:
 
 
 def test_against_has_a_row_for_every_difference_in_every_part():
-    table = compare.against(comparison(), "RG", ["plain", "half"], split="schedule")
+    table = compare.contrasts(comparison(), RIVALS, split="schedule")
     assert list(table.index.get_level_values(0)) == [
         "RG − plain, constant",
         "RG − plain, poly",
@@ -264,13 +265,13 @@ def test_a_crossing_is_where_the_sign_turns_upwards():
 def test_what_is_missing_is_left_out_or_not_measured_but_never_zero():
     runs = comparison()
     runs.loc[(runs["schedule"] == "poly") & (runs["arm"] == "half"), "final"] = math.nan
-    table = compare.against(runs, "RG", ["plain", "half"], split="schedule")
+    table = compare.contrasts(runs, RIVALS, split="schedule")
     assert "RG − half, poly" not in table.index.get_level_values(0)
     assert compare.overall(table, "RG − half, poly").isna().all()
     row = compare.paired(runs[runs["schedule"] == "poly"], "RG", "half").loc["all"]
     assert (row["pairs"], row["verdict"]) == (0, "not measured")
     assert math.isnan(row["difference"])
-    empty = compare.against(runs[:0], "RG", ["plain"], split="schedule")
+    empty = compare.contrasts(runs[:0], [("RG", "plain")], split="schedule")
     assert empty.empty
     assert list(empty.columns) == list(table.columns)
 

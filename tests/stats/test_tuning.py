@@ -11,15 +11,15 @@ import pytest
 mpl.use("agg")
 
 from rgkit.book.plan import first_search
+from rgkit.chapters import discarded
 from rgkit.data.source import Source
 from rgkit.figures import plots
-from rgkit.figures import rates as rate_plots
 from rgkit.runs import profiles, sizes
 from rgkit.runs.grid import Grid, around, cross, in_order
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
-from rgkit.stats.compare import against
+from rgkit.stats.compare import contrasts
 from rgkit.stats.tuning import at_best, best_rates, chosen, crossfit, scores
 from rgkit.train.execute import run
 
@@ -91,9 +91,9 @@ def test_nothing_is_chosen_while_a_candidate_is_missing(store):
 
 def test_crossfit_chooses_without_the_run_that_it_reports(store):
     """Seed 100 alone would take 0.1 for plain; it must get what seed 101 takes, and vice versa."""
-    own = crossfit(collect(TUNING, store), last=2).set_index(["schedule", "arm", "seed"])
+    own = crossfit(collect(TUNING, store)).set_index(["schedule", "arm", "seed"])
     assert len(own) == 2 * 2 * 2
-    scored = scores(collect(TUNING, store), 2)
+    scored = scores(collect(TUNING, store))
     for place, row in own.iterrows():
         schedule, arm, seed = place
         mine = scored[(scored["schedule"] == schedule) & (scored["arm"] == arm)]
@@ -106,7 +106,7 @@ def test_crossfit_chooses_without_the_run_that_it_reports(store):
 
 def test_crossfit_wants_two_seeds_and_every_candidate(store):
     one = Grid(tuple(c for c in TUNING if c.labels["seed"] == 100), "quick", "", TUNING.axes)
-    with pytest.raises(ValueError, match="one seed given"):
+    with pytest.raises(ValueError, match="seeds=1 given"):
         crossfit(collect(one, store))
     store.path(TUNING[0].config).unlink()
     left = crossfit(collect(TUNING, store))
@@ -194,7 +194,7 @@ def test_steps_are_those_of_the_run():
 
 
 def test_the_sensitivity_has_a_ring_at_each_choice_and_plain_at_half(store):
-    figure = rate_plots.sensitivity(collect(TUNING, store), panels="schedule")
+    figure = plots.sensitivity(collect(TUNING, store), panels="schedule")
     assert len(figure.axes) == 2
     for ax in figure.axes:
         rings = {
@@ -211,7 +211,7 @@ def test_the_sensitivity_shows_every_rate_where_panels_have_rates_of_their_own(s
     """They share one axis; the last panel's limits used to cut the others off."""
     rates = {"constant": (0.1, 0.2), "poly": (0.2, 0.4)}
     cells = tuple(c for c in TUNING if c.labels["lr"] in rates[c.labels["schedule"]])
-    figure = rate_plots.sensitivity(
+    figure = plots.sensitivity(
         collect(dataclasses.replace(TUNING, cells=cells), store), panels="schedule"
     )
     for ax, own in zip(figure.axes, rates.values(), strict=True):
@@ -220,7 +220,7 @@ def test_the_sensitivity_shows_every_rate_where_panels_have_rates_of_their_own(s
 
 
 def test_the_sensitivity_of_the_final_accuracy_shows_every_seed_and_no_choice(store):
-    figure = rate_plots.sensitivity(collect(TUNING, store), "schedule", value="final")
+    figure = plots.sensitivity(collect(TUNING, store), "schedule", value="final")
     ax = figure.axes[0]
     seeds = [line for line in ax.lines if line.get_marker() == "."]
     assert sum(len(line.get_xdata()) for line in seeds) == 2 * 3 * 2
@@ -230,16 +230,16 @@ def test_the_sensitivity_of_the_final_accuracy_shows_every_seed_and_no_choice(st
 
 def test_figures_of_what_is_not_measured_say_so(tmp_path, store):
     nothing = collect(TUNING, Store(tmp_path / "empty"))
-    said = rate_plots.sensitivity(nothing, panels="schedule").axes[0].texts
+    said = plots.sensitivity(nothing, panels="schedule").axes[0].texts
     assert [text.get_text() for text in said] == ["not measured yet"]
-    empty = against(nothing.runs, "RG", ["plain"], split="schedule")
+    empty = contrasts(nothing.runs, [("RG", "plain")], split="schedule")
     said = plots.differences(empty, nothing, delta=0.3).axes[0].texts
     assert [text.get_text() for text in said] == ["not measured yet"]
-    said = plots.accuracy_curves(nothing, panels="schedule").axes[0].texts
+    said = plots.curves(nothing, panels="schedule").axes[0].texts
     assert [text.get_text() for text in said] == ["not measured yet"]
     assert nothing.runs["key"].isna().all()  # a page may ask for the key of a run that is missing
     own = collect(at_best(nothing, range(2)), Store(tmp_path / "empty"))
-    last = rate_plots.answer(collect(TUNING, store), own).axes[-1]
+    last = discarded.answer(collect(TUNING, store), own).axes[-1]
     assert [text.get_text() for text in last.texts] == ["not measured yet"]
 
 
@@ -248,7 +248,7 @@ def test_the_answer_shows_every_run_at_its_own_best_rate_with_the_rate(store):
     grid = at_best(search, range(3), last=2)
     for cell in grid:
         write(store, cell, [80.0, 81.0, 82.0 + cell.labels["seed"]])
-    *curves, last = rate_plots.answer(search, collect(grid, store)).axes
+    *curves, last = discarded.answer(search, collect(grid, store)).axes
     assert [ax.get_title() for ax in curves] == ["same rate, constant", "same rate, poly"]
     marks = [
         line for line in last.lines if line.get_markersize() == 4 and line.get_marker() in "oD"

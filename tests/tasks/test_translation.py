@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from rgkit.book.report import describe
 from rgkit.chapters.blind import trials
+from rgkit.chapters.pictures import TRANSLATION, made, on_the_way
 from rgkit.data import pairs
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.source import Source
 from rgkit.data.vision import import_torchvision
-from rgkit.figures.pair_plots import made, measures, on_the_way
+from rgkit.figures.plots import metrics
 from rgkit.method import laws
 from rgkit.models.translation import build
 from rgkit.runs.grid import Grid, arm_of, cross
@@ -327,7 +328,7 @@ def test_every_profile_can_be_built_and_says_what_it_measures(tmp_path, monkeypa
 def test_the_figure_has_a_panel_for_every_measure(tmp_path):
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    figure = measures(run(grid, device="cpu", store=Store(tmp_path), show=False))
+    figure = metrics(run(grid, device="cpu", store=Store(tmp_path), show=False), TRANSLATION)
     assert len(figure.axes) == 6
     assert all(len(ax.lines) == 4 for ax in figure.axes)  # two seeds and two means
     assert figure.axes[0].lines[0].get_ydata().shape == (2,)
