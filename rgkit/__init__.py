@@ -12,9 +12,8 @@ _HOMES = {
     "stats.compare": "against crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
     "train.execute": "Results collect run",
-    "runs.grid": "ARMS PROTOCOLS Grid",
+    "runs.grid": "ARMS PROTOCOLS Grid arms_for",
     "runs.library": "recorded",
-    "runs.controls": "arms_for",
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "

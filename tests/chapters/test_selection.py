@@ -213,7 +213,7 @@ def test_settings_tell_runs_apart_by_everything_but_arm_and_seed():
         ("formula('u')", "never decayed"),
         ("formula('0.667 * (u < 0.75)')", "never decayed"),
         ("formula('u * (1 - t)')", "decayed"),
-        ("cyclical(10)", "never decayed"),
+        ("like('triangle(10)')", "never decayed"),
         ("step", "decayed"),
         ("like('late_drop')", "decayed"),
     ],

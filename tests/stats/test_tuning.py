@@ -13,7 +13,7 @@ mpl.use("agg")
 from rgkit.book.plan import _first_search
 from rgkit.figures import plots
 from rgkit.figures import rates as rate_plots
-from rgkit.runs import profiles, sizes
+from rgkit.runs import profiles
 from rgkit.runs.grid import Grid, around, cross, in_order
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
@@ -148,7 +148,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert (main.profile, main[0].config.images) == ("embedded", 0)
     held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
     assert held[0].config.data == "digits"
-    assert held[0].config.validation == sizes.HELD_OUT["embedded"]
+    assert held[0].config.validation == profiles.HELD_OUT["embedded"]
     quick = Grid((), "quick")
     assert not profiles.classification("quick", like=quick, arm=["RG"]).train
     monkeypatch.setattr("rgkit.data.available", lambda name: True)
@@ -274,7 +274,7 @@ def fill(store: Store, grid, best) -> None:
 def here(tmp_path, monkeypatch):
     """An empty store of which everybody knows, on a machine that has the data."""
     monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
-    monkeypatch.setattr(sizes.data, "available", lambda name: True)
+    monkeypatch.setattr(profiles.data, "available", lambda name: True)
     return Store()
 
 
@@ -344,7 +344,7 @@ def test_what_is_missing_and_cannot_be_trained_here_is_replaced_by_embedded_data
     best, own = {"plain": 0.1, "RG": 0.1}, SEARCH | {"per_profile": {}}
     plan = best_rates("quick", **own)
     fill(here, plan.search, best)
-    monkeypatch.setattr(sizes.data, "available", lambda name: False)
+    monkeypatch.setattr(profiles.data, "available", lambda name: False)
     assert best_rates("quick", **own).search.profile == "embedded"
     fill(here, plan.grid[12:], best)
     assert best_rates("quick", **own).search.profile == "quick"

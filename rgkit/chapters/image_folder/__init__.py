@@ -12,8 +12,7 @@ from rgkit import data
 from rgkit.data import FINGERPRINTS, root
 from rgkit.runs.config import Trained, require
 from rgkit.runs.grid import Grid
-from rgkit.runs.profiles import trained
-from rgkit.runs.sizes import Sizes
+from rgkit.runs.profiles import Sizes, trained
 
 # Images to train on and to test on. ImageNet in torchvision's layout: imagenet/train, imagenet/val.
 SIZES = {
