@@ -13,7 +13,7 @@ _HOMES = {
     "runs.kinds": "Classification Segmentation Translation",
     "train.execute": "Results collect run",
     "runs.grid": "ARMS PROTOCOLS Grid arms_for",
-    "runs.library": "recorded",
+    "chapters.library": "recorded",
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "

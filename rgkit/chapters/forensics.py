@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rgkit.chapters.library import setting_of
 from rgkit.figures.plots import _stamp, draw_mean, measured, nothing_yet
 from rgkit.figures.style import COLORS, canvas, looks
 from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
-from rgkit.runs.library import setting_of
 from rgkit.stats.differences import DELTA_ACCURACY, difference
 from rgkit.train.execute import Results
 

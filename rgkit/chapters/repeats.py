@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rgkit.chapters.library import falls
 from rgkit.figures.plots import _arms, _stamp, nothing_yet
 from rgkit.figures.style import canvas, looks
 from rgkit.runs.kinds import Trained
-from rgkit.runs.library import falls
 from rgkit.runs.records import Store
 from rgkit.train.execute import Results
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -65,11 +65,11 @@ def protocol_of(name: str, task: str = "classification") -> dict[str, Any]:
     >>> protocol_of("code", "segmentation")["schedule"]
     'discarded'
     """
-    known = PROTOCOLS.get(task)
-    if known is None:
-        raise ConfigError(f"protocol={name!r} given; {task} has none: {', '.join(PROTOCOLS)} do")
+    known = PROTOCOLS.get(task, {})
     if name not in known:
-        raise ConfigError(f"protocol={name!r} given{nearest(str(name), list(known))}")
+        none = f"; {task} has none: {', '.join(PROTOCOLS)} do"
+        hint = nearest(str(name), list(known)) if known else none
+        raise ConfigError(f"protocol={name!r} given{hint}")
     return known[name]
 
 
@@ -256,18 +256,9 @@ class Grid(Sequence[Cell]):
     def __getitem__(self, at: Any) -> Any:
         return self.cells[at]
 
-    def __iter__(self) -> Iterator[Cell]:
-        return iter(self.cells)
-
     def __add__(self, other: Grid) -> Grid:
         """Join two grids of one profile; a config that is in both is trained once."""
         return dataclasses.replace(self, cells=self.cells + other.cells)
-
-
-def _block(cell: Cell, *beside: str) -> tuple[tuple[str, str], ...]:
-    """What the arms of a cell have in common: its other labels, but for those named `beside`."""
-    apart = ("arm", *beside)
-    return tuple((name, str(value)) for name, value in cell.labels.items() if name not in apart)
 
 
 def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
@@ -282,8 +273,13 @@ def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
     found: dict[Any, list[Config]] = {}
     for number, grid in enumerate(grids):
         for cell in grid:
-            found.setdefault((number, _block(cell, "lr")), []).append(cell.config)
+            found.setdefault((number, _others(cell, "arm", "lr")), []).append(cell.config)
     return list(found.values())
+
+
+def _others(cell: Cell, *apart: str) -> tuple[tuple[str, str], ...]:
+    """The labels of a cell but for some."""
+    return tuple((name, str(value)) for name, value in cell.labels.items() if name not in apart)
 
 
 FIRST_SEEDS = 3  # the fewest that make an interval worth showing
@@ -312,7 +308,7 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
         for cell, setting in zip(grid, settings, strict=True):
             seed = cell.labels.get("seed", 0)
             turn = sorted(seeds[setting]).index(seed) // FIRST_SEEDS
-            block = numbers.setdefault(_block(cell), len(numbers))
+            block = numbers.setdefault(_others(cell, "arm"), len(numbers))
             places.append(((turn, cell.priority, seed, number, block), cell.config))
     return [config for _, config in sorted(places, key=lambda pair: pair[0])]
 

@@ -11,9 +11,9 @@ import pytest
 
 from rgkit.book.describe import describe
 from rgkit.chapters import selection
+from rgkit.chapters.library import labels_of, recorded
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation, Trained
-from rgkit.runs.library import labels_of, recorded
 from rgkit.runs.records import Record, Store
 from rgkit.stats.differences import difference
 from rgkit.train.execute import Results, run
