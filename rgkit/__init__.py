@@ -12,9 +12,8 @@ HOMES = {
     "runs.kinds": "Classification Segmentation Translation",
     "runs.results": "Results collect",
     "train.execute": "run",
-    "runs.grid": "ARMS PROTOCOLS Grid",
-    "runs.library": "recorded",
-    "runs.controls": "arms_for",
+    "runs.grid": "ARMS PROTOCOLS Grid arms_for",
+    "chapters.library": "recorded",
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "banner conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rgkit.chapters.library import setting_of
 from rgkit.figures.plots import interval, measured, metrics, rows_of_differences
 from rgkit.figures.style import canvas, finish, looks, nothing_yet
 from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
-from rgkit.runs.library import setting_of
 from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, difference
 

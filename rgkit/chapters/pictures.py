@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rgkit.data import pairs
-from rgkit.data.source import DataError
+from rgkit.data.source import DataError, Dataset
 from rgkit.figures.style import canvas, finish
 from rgkit.runs.kinds import Config, Translation
 from rgkit.runs.records import Record

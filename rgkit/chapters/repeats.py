@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rgkit.chapters.library import falls
 from rgkit.figures.style import canvas, finish, looks, nothing_yet
 from rgkit.runs.kinds import Trained
-from rgkit.runs.library import falls
 from rgkit.runs.records import Store
 from rgkit.runs.results import Results
 

@@ -10,16 +10,13 @@ import ast
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rgkit.method.law import Floats, Ints, Law
 from rgkit.method.spec import nearest
-from rgkit.method.streams import stream
+from rgkit.method.streams import Floats, Steps
 
 NAMES = {
     "t": "the part of the run that is done, from 0 up to below 1",
@@ -40,21 +37,12 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "where": (lambda test, yes, no: np.where(test != 0, yes, no), 3),
 }
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.USub: operator.neg,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.USub: operator.neg,
+    ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod, ast.Pow: operator.pow,
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
 NET = 2**18  # points over which a formula with chance is averaged
-STEPS_PER_EPOCH = 391  # of CIFAR-10 in batches of 128, where nobody says
 
 
 def _read(node: ast.AST) -> ast.expr:
@@ -124,6 +112,11 @@ def used(text: str) -> set[str]:
     return {node.id for node in ast.walk(read(text)) if isinstance(node, ast.Name)} & set(NAMES)
 
 
+def chance(text: str) -> bool:
+    """Return whether a formula has random numbers in it, so that two seeds give other values."""
+    return bool(used(text) & {"u", "n"})
+
+
 def _value(node: ast.expr, known: Mapping[str, Floats]) -> Any:
     match node:
         case ast.Constant(value=value):
@@ -164,29 +157,30 @@ def evaluate(text: str, **known: Floats) -> Floats:
     return values
 
 
-def draw(
-    text: str, step: Ints, epoch: Ints, epochs: int, per_epoch: int, seed: int, name: str
-) -> Floats:
+def draw(text: str, steps: Steps, stream: str) -> Floats:
     """Return the values of a formula at steps of a run, [*step.shape]; pure in the step.
+
+    Where the steps in an epoch are unknown, t is counted in whole epochs.
 
     Parameters
     ----------
-    per_epoch : int
-        Steps in an epoch. 0 is unknown, and t is then counted in whole epochs.
-    seed, name : of the random stream; the u of "weight" are the numbers of the law ``uniform``
+    stream : of the random numbers; the u of "weight" are the numbers of the law ``uniform``
     """
-    done = step / (per_epoch * epochs) if per_epoch else epoch / epochs
-    known = {"t": done, "step": np.asarray(step, float), "epoch": np.asarray(epoch, float)}
-    count, wanted = int(step.max(initial=-1)) + 1, used(text)
+    length, wanted = steps.per_epoch * steps.epochs, used(text)
+    known = {
+        "t": steps.step / length if length else steps.done(),
+        "step": np.asarray(steps.step, float),
+        "epoch": np.asarray(steps.epoch, float),
+    }
     if "u" in wanted:
-        known["u"] = stream(seed, name).random((count, 2))[step][..., 1]
+        known["u"] = steps.uniforms(stream)[..., 1]
     if "n" in wanted:
-        known["n"] = stream(seed, f"{name} normal").standard_normal(count)[step]
+        known["n"] = steps.normals(f"{stream} normal")
     return evaluate(text, **known)
 
 
 @functools.cache
-def _normals() -> NDArray[np.float64]:
+def _normals() -> Floats:
     """`NET` numbers that divide the normal distribution evenly, in rising order."""
     exact = NormalDist()
     half = np.array([exact.inv_cdf((i + 0.5) / NET) for i in range(NET // 2)])
@@ -195,50 +189,21 @@ def _normals() -> NDArray[np.float64]:
 
 @functools.cache
 def moments(text: str, epochs: int, per_epoch: int) -> tuple[float, float]:
-    """Return the mean and the second moment of a formula over a run.
+    """Return the mean and the second moment over a run of a formula with chance in it.
 
-    Without u and n these are exact averages over the steps. With them they are averages over a
-    fixed net of `NET` points that fills steps, u and n evenly, good to about three digits; of the
-    normal distribution it has no more than 4.6 standard deviations.
+    They are averages over a fixed net of `NET` points that fills steps, u and n evenly, good to
+    about three digits; of the normal distribution it has no more than 4.6 standard deviations.
 
-    >>> [round(m, 4) for m in moments("u", 10, 79)], moments("where(t < 0.5, 2, 0)", 10, 80)
-    ([0.5, 0.3333], (1.0, 2.0))
+    >>> [round(m, 4) for m in moments("u", 10, 79)]
+    [0.5, 0.3333]
     """
     steps, wanted = epochs * per_epoch, used(text)
-    at = np.arange(steps)
-    if wanted & {"u", "n"}:
-        # Multiples of two numbers that no small fraction comes near: Roberts' sequence R2.
-        place = np.arange(NET) + 0.5
-        at = np.arange(NET) * steps // NET
-        u, v = (place * 0.7548776662466927) % 1, (place * 0.5698402909980532) % 1
+    at = np.arange(NET) * steps // NET
+    # Multiples of two numbers that no small fraction comes near: Roberts' sequence R2.
+    place = np.arange(NET) + 0.5
+    u, v = (place * 0.7548776662466927) % 1, (place * 0.5698402909980532) % 1
     known = {"t": at / steps, "step": at.astype(float), "epoch": (at // per_epoch).astype(float)}
     known |= {"u": u} if "u" in wanted else {}
     known |= {"n": _normals()[(v * NET).astype(int)]} if "n" in wanted else {}
     values = evaluate(text, **known)
     return float(values.mean()), float((values**2).mean())
-
-
-@dataclass(frozen=True)
-class Formula(Law):
-    """The loss weight by a formula in t, step, epoch, u and n, see `NAMES` and `FUNCTIONS`.
-
-    >>> str(Formula("1+cos(pi*t)"))
-    "formula('1 + cos(pi * t)')"
-    """
-
-    name = "formula"
-    text: str = "1"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "text", canonical(str(self.text)))
-
-    @property
-    def chance(self) -> bool:
-        return bool(used(self.text) & {"u", "n"})
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        return draw(self.text, step, epoch, epochs, per, seed, "weight")
-
-    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
-        """Return the mean and the second moment over a run, see `rgkit.method.formula.moments`."""
-        return moments(self.text, epochs, per_epoch)

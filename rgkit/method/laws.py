@@ -8,21 +8,106 @@ needs but for the almost-sure threshold (predictions 1 to 7 of the book).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rgkit.method.formula import Formula as Formula
-from rgkit.method.law import Floats, Ints
-from rgkit.method.law import Law as Law
-from rgkit.method.spec import parse, registry
-from rgkit.method.streams import stream
+from rgkit.method import formula
+from rgkit.method.spec import Spec, number, parse, registry
+from rgkit.method.streams import Floats, Steps
+
+STEPS_PER_EPOCH = 391  # of CIFAR-10 in batches of 128, where nobody says
 
 
-def _uniforms(step: Ints, seed: int) -> Floats:
-    """Two U(0, 1) numbers for each step, [*step.shape, 2]; a prefix of one endless stream."""
-    count = int(step.max(initial=-1)) + 1
-    draws: Floats = stream(seed, "weight").random((count, 2))[step]
-    return draws
+@dataclass(frozen=True)
+class Curve(Spec):
+    """Base of laws and schedules: a number for each step of a run, pure in the step."""
+
+    @property
+    def chance(self) -> bool:
+        """Whether two seeds give different numbers; such a curve states its own moments."""
+        return type(self).moments is not Curve.moments
+
+    def values(self, at: Steps) -> Floats:
+        """Return the numbers at steps of a run, [*at.step.shape]: what a law or schedule is."""
+        raise NotImplementedError
+
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
+        """Return the mean m1 and the second moment m2 over a run.
+
+        >>> Uniform(0, 1).moments()
+        (0.5, 0.3333333333333333)
+        """
+        step = np.arange(epochs * per_epoch)
+        u = np.asarray(self.values(Steps(step, step // per_epoch, epochs, per_epoch, 0)))
+        return float(u.mean()), float((u**2).mean())
+
+
+@dataclass(frozen=True)
+class Written(Curve):
+    """Base of laws and schedules that are written as a formula, see `rgkit.method.formula`."""
+
+    stream: ClassVar[str]  # of its random numbers
+    text: str = "1"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", formula.canonical(str(self.text)))
+
+    @property
+    def chance(self) -> bool:
+        return formula.chance(self.text)
+
+    def values(self, at: Steps) -> Floats:
+        return formula.draw(self.text, at, self.stream)
+
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
+        if self.chance:
+            return formula.moments(self.text, epochs, per_epoch)
+        return super().moments(epochs, per_epoch)
+
+
+@dataclass(frozen=True)
+class Law(Curve):
+    """Base of all laws of the loss weight."""
+
+    def draw(
+        self,
+        step: ArrayLike,
+        epoch: ArrayLike = 0,
+        *,
+        epochs: int = 100,
+        seed: int = 0,
+        per_epoch: int = 0,
+    ) -> Floats:
+        """Return u at the given steps and epochs.
+
+        Parameters
+        ----------
+        step, epoch : int or array of int, broadcast together
+            Optimizer step since the start of the run, and the epoch that it belongs to.
+        epochs : int
+            Length of the run, which the decaying laws are scaled to.
+        seed : int
+            Seed of the loss-weight stream; laws without chance ignore it.
+        per_epoch : int
+            Steps in an epoch, for a law that changes within one; 0 is unknown.
+
+        Returns
+        -------
+        float64 array of the broadcast shape
+
+        Examples
+        --------
+        >>> Uniform(0, 1).draw([0, 1, 2], seed=0).shape
+        (3,)
+        >>> Linear(2, 0).draw([0, 0], [0, 50], epochs=100).tolist()
+        [2.0, 1.0]
+        """
+        if epochs < 1:
+            raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
+        steps, at = np.broadcast_arrays(np.asarray(step, np.int64), np.asarray(epoch, np.int64))
+        return np.asarray(self.values(Steps(steps, at, epochs, per_epoch, seed)), np.float64)
 
 
 # --- laws with chance -------------------------------------------------------------------------
@@ -32,17 +117,16 @@ def _uniforms(step: Ints, seed: int) -> Floats:
 class Uniform(Law):
     """U(low, high): Random Gradient is U(0, 1) (RG section 4, ``loss * random()``)."""
 
-    name = "uniform"
     low: float = 0.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
         self.require(0 <= self.low <= self.high, "the limits must obey 0 <= low <= high")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        return self.low + (self.high - self.low) * _uniforms(step, seed)[..., 1]
+    def values(self, at: Steps) -> Floats:
+        return self.low + (self.high - self.low) * at.uniforms("weight")[..., 1]
 
-    def moments(self, epochs: int = 100) -> tuple[float, float]:
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         a, b = self.low, self.high
         return (a + b) / 2, (a * a + a * b + b * b) / 3
 
@@ -51,17 +135,13 @@ class Uniform(Law):
 class Coin(Law):
     """With probability p from U(0, 1), else 1: what RG's segmentation code does (p = 1/2)."""
 
-    name = "coin"
-    p: float = 0.5
+    p: float = number(0.5, 0, 1)
 
-    def __post_init__(self) -> None:
-        self.require(0 <= self.p <= 1, "a probability lies between 0 and 1")
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        draws = _uniforms(step, seed)
+    def values(self, at: Steps) -> Floats:
+        draws = at.uniforms("weight")
         return np.where(draws[..., 0] < self.p, draws[..., 1], 1.0)
 
-    def moments(self, epochs: int = 100) -> tuple[float, float]:
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         return 1 - self.p / 2, 1 - 2 * self.p / 3
 
 
@@ -69,17 +149,16 @@ class Coin(Law):
 class TwoPoint(Law):
     """low or high with equal chance; the default has the mean and variance of U(0, 1)."""
 
-    name = "two_point"
     low: float = 0.5 - 12**-0.5
     high: float = 0.5 + 12**-0.5
 
     def __post_init__(self) -> None:
         self.require(0 <= self.low <= self.high, "the points must obey 0 <= low <= high")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        return np.where(_uniforms(step, seed)[..., 1] < 0.5, self.low, self.high)
+    def values(self, at: Steps) -> Floats:
+        return np.where(at.uniforms("weight")[..., 1] < 0.5, self.low, self.high)
 
-    def moments(self, epochs: int = 100) -> tuple[float, float]:
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         return (self.low + self.high) / 2, (self.low**2 + self.high**2) / 2
 
 
@@ -87,7 +166,6 @@ class TwoPoint(Law):
 class Beta(Law):
     """scale * Beta(a, b): the default, 2 Beta(2, 6), has the mean and variance of U(0, 1)."""
 
-    name = "beta"
     a: float = 2.0
     b: float = 6.0
     scale: float = 2.0
@@ -95,13 +173,13 @@ class Beta(Law):
     def __post_init__(self) -> None:
         self.require(min(self.a, self.b, self.scale) > 0, "a, b and scale must be positive")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
+    def values(self, at: Steps) -> Floats:
         from scipy.special import betaincinv  # here, so that other laws need no SciPy
 
-        draws = _uniforms(step, seed)[..., 1]
+        draws = at.uniforms("weight")[..., 1]
         return np.asarray(self.scale * betaincinv(self.a, self.b, draws), np.float64)
 
-    def moments(self, epochs: int = 100) -> tuple[float, float]:
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         mean = self.a / (self.a + self.b)
         second = mean * (self.a + 1) / (self.a + self.b + 1)
         return self.scale * mean, self.scale**2 * second
@@ -114,44 +192,32 @@ class Beta(Law):
 class Constant(Law):
     """The same weight at every step: 1 is plain training, 1/2 the first control of RG."""
 
-    name = "constant"
-    value: float = 1.0
+    value: float = number(1.0)
 
-    def __post_init__(self) -> None:
-        self.require(self.value >= 0, "a loss weight is not negative")
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        return np.full(step.shape, self.value)
+    def values(self, at: Steps) -> Floats:
+        return np.full(at.step.shape, self.value)
 
 
 @dataclass(frozen=True)
 class Linear(Law):
     """From start towards end, equally per epoch: 2 to 0 in LD Fig. 2(a), 3 to 0 in Fig. 3."""
 
-    name = "linear"
-    start: float = 2.0
-    end: float = 0.0
+    start: float = number(2.0)
+    end: float = number(0.0)
 
-    def __post_init__(self) -> None:
-        self.require(min(self.start, self.end) >= 0, "a loss weight is not negative")
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        return self.start + (self.end - self.start) * epoch / epochs
+    def values(self, at: Steps) -> Floats:
+        return self.start + (self.end - self.start) * at.epoch / at.epochs
 
 
 @dataclass(frozen=True)
 class LongTail(Law):
     """start * exp(-rate * epoch / epochs): a reading of LD Fig. 3(a), which gives no formula."""
 
-    name = "long_tail"
-    start: float = 2.0
-    rate: float = 5.0
+    start: float = number(2.0)
+    rate: float = number(5.0)
 
-    def __post_init__(self) -> None:
-        self.require(min(self.start, self.rate) >= 0, "start and rate are not negative")
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        return self.start * np.exp(-self.rate * epoch / epochs)
+    def values(self, at: Steps) -> Floats:
+        return self.start * np.exp(-self.rate * at.epoch / at.epochs)
 
 
 @dataclass(frozen=True)
@@ -161,10 +227,8 @@ class LateDrop(Law):
     The weight jumps from 1 to 0.2 at 70 % of the run and ends at 0.0067.
     """
 
-    name = "late_drop"
-
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        of_100 = 100 * epoch / epochs
+    def values(self, at: Steps) -> Floats:
+        of_100 = 100 * at.epoch / at.epochs
         return np.where(of_100 < 70, 1.0, 2 / 3 - of_100 / 150)
 
 
@@ -176,20 +240,19 @@ class Triangle(Law):
     2, ..., 0.4); period 5 is 0.5, 1, 2, 1, 0.5, as the code has it.
     """
 
-    name = "triangle"
     period: int = 10
 
     def __post_init__(self) -> None:
         good = self.period == 5 or (self.period >= 2 and self.period % 2 == 0)
         self.require(good, "the period is 5 or even; the code has 100, 50, 20, 10, 5")
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
+    def values(self, at: Steps) -> Floats:
         half = self.period // 2
         climb = 2.0 * np.arange(1, half + 1) / half
         cycle = np.concatenate([climb, climb[::-1]])
         if self.period == 5:
             cycle = np.array([0.5, 1.0, 2.0, 1.0, 0.5])
-        return cycle[epoch % self.period]
+        return cycle[at.epoch % self.period]
 
 
 @dataclass(frozen=True)
@@ -200,33 +263,41 @@ class Late(Law):
     the epoch of the whole run: after 0.8 of it, ``linear(1, 0)`` begins at 0.2.
     """
 
-    name = "late"
     then: str = "uniform(0, 1)"
-    after: float = 0.8
+    after: float = number(0.8, 0, 1)  # the part of the run
 
     def __post_init__(self) -> None:
-        wanted = f"after={self.after} given; a part of the run, from 0 to 1"
-        self.require(0 <= self.after <= 1, wanted)
+        super().__post_init__()
         later = law(self.then)
         wanted = f"then={self.then!r} given; a law, not late or a formula"
         self.require(not isinstance(later, Late | Formula), wanted)
         object.__setattr__(self, "then", str(later))
 
-    def _values(self, step: Ints, epoch: Ints, epochs: int, seed: int, per: int) -> Floats:
-        later = law(self.then).draw(step, epoch, epochs=epochs, seed=seed)
+    def values(self, at: Steps) -> Floats:
         # A hair below: 0.7 of 10 epochs is epoch 7 whatever the rounding.
-        return np.where(epoch / epochs >= self.after - 1e-9, later, 1.0)
+        return np.where(at.done() >= self.after - 1e-9, law(self.then).values(at), 1.0)
 
     @property
     def chance(self) -> bool:
         return law(self.then).chance
 
-    def moments(self, epochs: int = 100) -> tuple[float, float]:
+    def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         if not self.chance:
-            return super().moments(epochs)  # an average over the epochs
+            return super().moments(epochs, per_epoch)
         part = float(np.mean(np.arange(epochs) / epochs >= self.after - 1e-9))
         m1, m2 = law(self.then).moments(epochs)
         return 1 - part + part * m1, 1 - part + part * m2
+
+
+@dataclass(frozen=True)
+class Formula(Written, Law):
+    """The loss weight by a formula in t, step, epoch, u and n, see `rgkit.method.formula`.
+
+    >>> str(Formula("1+cos(pi*t)"))
+    "formula('1 + cos(pi * t)')"
+    """
+
+    stream = "weight"
 
 
 def law(text: str | Law) -> Law:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from rgkit.method import formula, laws
-from rgkit.method.spec import Spec, parse, registry
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-PER = "it is 'epoch' or 'step'"
+from rgkit.method import laws
+from rgkit.method.spec import number, one_of, parse, registry
+from rgkit.method.streams import Floats, Steps
 
 
 @dataclass(frozen=True)
-class Schedule(Spec):
+class Schedule(laws.Curve):
     """Base of all schedules; pure in the step."""
 
     def factor(
@@ -33,46 +30,21 @@ class Schedule(Spec):
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch}, epochs={epochs} given; both must be 1 or more"
             )
-        at = np.asarray(step, np.int64)
-        return np.asarray(self._factor(at, steps_per_epoch, epochs, seed), np.float64)
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        raise NotImplementedError
+        steps = np.asarray(step, np.int64)
+        at = Steps(steps, steps // steps_per_epoch, epochs, steps_per_epoch, seed)
+        return np.asarray(self.values(at), np.float64)
 
     def effective(self) -> Schedule:
         """Return the schedule that the optimizer really sees (itself, but for `discarded`)."""
         return self
-
-    @property
-    def chance(self) -> bool:
-        """Whether two seeds give different rates."""
-        return False
-
-    def moments(self, *, steps_per_epoch: int, epochs: int) -> tuple[float, float]:
-        """Return the mean of the factor over the steps of a run, and that of its square.
-
-        >>> Linear().moments(steps_per_epoch=2, epochs=2)
-        (0.625, 0.46875)
-        """
-        steps = np.arange(steps_per_epoch * epochs)
-        values = self.factor(steps, steps_per_epoch=steps_per_epoch, epochs=epochs)
-        return float(values.mean()), float((values**2).mean())
-
-
-def _done(step: Ints, per_epoch: int, epochs: int, per: str) -> Floats:
-    """Part of the run that is over: counted in whole epochs, or in steps."""
-    passed = step // per_epoch if per == "epoch" else step / per_epoch
-    return np.asarray(passed / epochs, np.float64)
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
     """Never decayed."""
 
-    name = "constant"
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return np.ones(step.shape)
+    def values(self, at: Steps) -> Floats:
+        return np.ones(at.step.shape)
 
 
 @dataclass(frozen=True)
@@ -83,7 +55,6 @@ class Discarded(Constant):
     loop keeps the old one. What the optimizer sees is `constant`, and a run's key says so.
     """
 
-    name = "discarded"
     meant: str = "poly"
 
     def __post_init__(self) -> None:
@@ -101,50 +72,37 @@ class Poly(Schedule):
     epoch e (counted from 0) trains at (1 - e / epochs) ** 0.9 and the last one is not at zero.
     """
 
-    name = "poly"
     power: float = 0.9
-    per: str = "epoch"
+    per: str = one_of("epoch", "step")
 
-    def __post_init__(self) -> None:
-        self.require(self.per in ("epoch", "step"), f"per={self.per!r} given; {PER}")
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return (1 - _done(step, per_epoch, epochs, self.per)) ** self.power
+    def values(self, at: Steps) -> Floats:
+        return (1 - at.done(self.per)) ** self.power
 
 
 @dataclass(frozen=True)
 class Linear(Schedule):
     """1 - done: linear decay to zero."""
 
-    name = "linear"
-    per: str = "step"
+    per: str = one_of("step", "epoch")
 
-    def __post_init__(self) -> None:
-        self.require(self.per in ("epoch", "step"), f"per={self.per!r} given; {PER}")
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return 1 - _done(step, per_epoch, epochs, self.per)
+    def values(self, at: Steps) -> Floats:
+        return 1 - at.done(self.per)
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """Half a cosine from 1 to 0: the usual decay to zero since 2016 (Loshchilov and Hutter)."""
 
-    name = "cosine"
-    per: str = "step"
+    per: str = one_of("step", "epoch")
 
-    def __post_init__(self) -> None:
-        self.require(self.per in ("epoch", "step"), f"per={self.per!r} given; {PER}")
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return np.asarray((1 + np.cos(np.pi * _done(step, per_epoch, epochs, self.per))) / 2)
+    def values(self, at: Steps) -> Floats:
+        return np.asarray((1 + np.cos(np.pi * at.done(self.per))) / 2)
 
 
 @dataclass(frozen=True)
 class Like(Schedule):
     """The curve of a loss weight put on the learning rate: what LD Fig. 4(d) compares."""
 
-    name = "like"
     law: str = "linear(2, 0)"
 
     def __post_init__(self) -> None:
@@ -154,36 +112,21 @@ class Like(Schedule):
         self.require(steady, f"law={self.law!r} given; {wanted}")
         object.__setattr__(self, "law", str(found))
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return laws.law(self.law).draw(step, step // per_epoch, epochs=epochs)
+    def values(self, at: Steps) -> Floats:
+        return laws.law(self.law).values(at)
 
 
 @dataclass(frozen=True)
-class Formula(Schedule):
+class Formula(laws.Written, Schedule):
     """The factor by a formula, see `rgkit.method.formula`; u and n are not those of the weight."""
 
-    name = "formula"
-    text: str = "1"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "text", formula.canonical(str(self.text)))
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        return formula.draw(self.text, step, step // per_epoch, epochs, per_epoch, seed, "rate")
-
-    @property
-    def chance(self) -> bool:
-        return bool(formula.used(self.text) & {"u", "n"})
-
-    def moments(self, *, steps_per_epoch: int, epochs: int) -> tuple[float, float]:
-        return formula.moments(self.text, epochs, steps_per_epoch)
+    stream = "rate"
 
 
 @dataclass(frozen=True)
 class Step(Schedule):
     """Multiplied by `decay` at each milestone (a part of the run); RG's code has 50 % and 75 %."""
 
-    name = "step"
     decay: float = 0.1
     milestones: tuple[float, ...] = (0.5, 0.75)
 
@@ -191,28 +134,10 @@ class Step(Schedule):
         inside = all(0 < m < 1 for m in self.milestones)
         self.require(inside, "milestones are parts of the run, between 0 and 1")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        done = _done(step, per_epoch, epochs, "epoch")
+    def values(self, at: Steps) -> Floats:
         # A hair below the milestone: 0.7 of 10 epochs is epoch 7 whatever the rounding.
-        passed = sum((done >= m - 1e-9).astype(int) for m in self.milestones)
+        passed = sum((at.done() >= m - 1e-9).astype(int) for m in self.milestones)
         return self.decay ** np.asarray(passed, np.float64)
-
-
-@dataclass(frozen=True)
-class Cyclical(Schedule):
-    """A triangle between `low` and 1, period in epochs (Smith 2015, cited in RG section 7)."""
-
-    name = "cyclical"
-    period: float = 10.0
-    low: float = 0.1
-
-    def __post_init__(self) -> None:
-        good = self.period > 0 and 0 <= self.low <= 1
-        self.require(good, "the period is positive and low lies between 0 and 1")
-
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
-        phase = (step / per_epoch / self.period) % 1.0
-        return self.low + (1 - self.low) * (1 - np.abs(2 * phase - 1))
 
 
 @dataclass(frozen=True)
@@ -223,20 +148,17 @@ class Triangular(Schedule):
     [0.2, 1.0, 0.07]
     """
 
-    name = "triangular"
-    start: float = 0.2
+    start: float = number(0.2)
     peak: float = 0.23  # where, as a part of the run
-    end: float = 0.07
+    end: float = number(0.07)
 
     def __post_init__(self) -> None:
-        good = 0 < self.peak < 1 and self.start >= 0 and self.end >= 0
-        self.require(
-            good, "the peak is a part of the run, between 0 and 1; both ends are 0 or more"
-        )
+        super().__post_init__()
+        self.require(0 < self.peak < 1, "the peak is a part of the run, between 0 and 1")
 
-    def _factor(self, step: Ints, per_epoch: int, epochs: int, seed: int) -> Floats:
+    def values(self, at: Steps) -> Floats:
         corners = [0.0, self.peak, 1.0], [self.start, 1.0, self.end]
-        return np.interp(_done(step, per_epoch, epochs, "step"), *corners)
+        return np.interp(at.done("step"), *corners)
 
 
 def schedule(text: str | Schedule) -> Schedule:

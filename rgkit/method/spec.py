@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import math
+import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
@@ -33,11 +35,38 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
+def number(default: float, least: float = 0, most: float = math.inf) -> Any:
+    """Return a field of a `Spec` for a number from `least` to `most`, which is checked."""
+    return dataclasses.field(default=default, metadata={"range": (least, most)})
+
+
+def one_of(default: str, *others: str) -> Any:
+    """Return a field of a `Spec` for one of some words, which is checked."""
+    return dataclasses.field(default=default, metadata={"words": (default, *others)})
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Base of everything that is written as ``name(value, ...)``."""
+    """Base of everything that is written as ``name(value, ...)``.
+
+    The name is that of the class, ``late_drop`` for LateDrop, unless the class states another.
+    """
 
     name: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if "words" in field.metadata:
+                self.choose(**{field.name: field.metadata["words"]})
+            if "range" in field.metadata:
+                low, high = field.metadata["range"]
+                wanted = f"{low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
+                self.require(low <= value <= high, f"{field.name}={value!r} given; {wanted}")
 
     def __str__(self) -> str:
         fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rgkit.runs.kinds import NUMERICS, ConfigError, Trained, from_dict
-from rgkit.runs.records import NO_TASKS, TEXTS, Record, Store, fingerprint_of
+from rgkit.runs.records import Record, Store, read
 
 
 def append(archive: Path, record: Record) -> None:
@@ -27,51 +26,12 @@ def append(archive: Path, record: Record) -> None:
 def lines(archive: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, text) of every record in an archive, in a store's folder, or in a plain one."""
     if archive.is_dir():
-        for path in sorted([*archive.glob("*.json"), *archive.glob("*/*.json")]):
-            if path.parent == archive or path.parent.name not in NO_TASKS:
-                yield str(path), path.read_text()
+        for path in [*sorted(archive.glob("*.json")), *Store(archive).files()]:
+            yield str(path), path.read_text()
         return
     with archive.open() as file:
         for number, line in enumerate(file, 1):
             yield f"{archive}: line {number}", line
-
-
-def check(text: str) -> Record:
-    """Return the record in a line of an archive; ValueError says why it is refused."""
-    try:
-        found = json.loads(text)
-        given = found["config"]
-        numerics, fingerprint = found["numerics"], found["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"not a whole record ({error})") from None
-    if numerics != NUMERICS:
-        raise ValueError(f"numerics version {numerics}, this is version {NUMERICS}")
-    try:
-        config = from_dict(given)
-    except (ConfigError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"its config cannot be run here: {error}") from None
-    known = fingerprint_of(config)
-    if fingerprint != known:
-        raise ValueError(f"data fingerprint {fingerprint}, here the data have {known}")
-    if found.get("key") != config.key(known):
-        raise ValueError(f"its key {found.get('key')} is not that of its config")
-    status, epochs = found.get("status"), found.get("epochs")
-    if status not in ("finished", "diverged"):
-        raise ValueError(f"status {status!r}; finished or diverged can be merged")
-    if not isinstance(epochs, dict) or not isinstance(found.get("source"), dict):
-        raise ValueError("it does not say what was measured and where")
-    if not all(isinstance(values, list) for values in epochs.values()):
-        raise ValueError("its epochs are not lists of numbers")
-    lengths = {len(values) for values in epochs.values()}
-    wanted = config.epochs if isinstance(config, Trained) else None
-    if status == "finished" and wanted and lengths != {wanted}:
-        raise ValueError(f"finished, but with {sorted(lengths)} epochs of {wanted}")
-    texts = {name: found.get(name, []) for name in TEXTS}
-    for name, kept in texts.items():
-        if not isinstance(kept, list) or not all(isinstance(text, str) for text in kept):
-            raise ValueError(f"its {name} are not a list of texts")
-    at, where = found.get("diverged_at"), found["source"]
-    return Record(found["key"], config, fingerprint, status, epochs, where, at, **texts)
 
 
 @dataclass
@@ -100,18 +60,17 @@ def merge(archive: Path, store: Store) -> Merged:
     merged = Merged()
     for where, text in lines(archive):
         try:
-            record = check(text)
+            record = read(text, strict=True)
         except ValueError as error:
             merged.refused.append(f"{where}: {error}")
             continue
-        path = store.path(record.config)
-        before = [path] if path.is_file() else []
-        before += store.repeats(record.config)
+        first = store.has(record.config)
+        before = store.repeats(record.config)
         now = store.put(record)
-        if now in before:
-            merged.known += 1
-        elif now != path:
-            merged.repeats += 1
-        else:
+        if not first:
             merged.added += 1
+        elif now in before or now == store.path(record.config):
+            merged.known += 1
+        else:
+            merged.repeats += 1
     return merged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -21,6 +21,13 @@ NUMERICS = 1
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "bfloat16", "float64")
 AUGMENTS = ("none", "flip", "crop", "crop+flip")
+# What a number may be, in the words of the error.
+POSITIVE, LEAST_0, BELOW_1 = "a positive number", "0 or more", "from 0 up to below 1"
+RANGES: dict[str, Callable[[float], bool]] = {
+    POSITIVE: lambda x: x > 0,
+    LEAST_0: lambda x: x >= 0,
+    BELOW_1: lambda x: 0 <= x < 1,
+}
 
 
 class ConfigError(ValueError):
@@ -78,12 +85,19 @@ class Config:
             good = isinstance(value, int) and not isinstance(value, bool)
             require(good and value >= low, name, value, f"a whole number of {low} or more")
 
+    def real(self, **wanted: str) -> None:
+        """Require that settings are numbers of one of `RANGES` each, and make them floats."""
+        for name, words in wanted.items():
+            value = getattr(self, name)
+            require(RANGES[words](value), name, value, words)
+            object.__setattr__(self, name, float(value))
+
     def choose(self, **choices: Iterable[str]) -> None:
         """Require that settings are among their choices; ConfigError names the nearest right."""
         for name, known in choices.items():
             value, names = getattr(self, name), list(known)
-            if value not in names:
-                require(False, name, value, nearest(str(value), names).removeprefix("; "))
+            hint = "" if value in names else nearest(str(value), names).removeprefix("; ")
+            require(value in names, name, value, hint)
 
     def key(self, fingerprint: str) -> str:
         """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
@@ -170,24 +184,16 @@ class Trained(Config):
         self.whole(epochs=1, batch=self.smallest, images=0, seed=0, validation=0)
         self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=self.augments)
         self.choose(data=self.sources)
-        require(self.lr > 0, "lr", self.lr, "a positive number")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 up to below 1")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        self.real(lr=POSITIVE, momentum=BELOW_1, weight_decay=LEAST_0, beta2=BELOW_1)
         if self.nesterov:
             require(self.optimizer == "sgd", "nesterov", True, "only sgd has Nesterov momentum")
             require(self.momentum > 0, "nesterov", True, "Nesterov needs a momentum above 0")
-        require(0 <= self.beta2 < 1, "beta2", self.beta2, "from 0 up to below 1")
         if self.beta2 != Trained.beta2:
             require(self.optimizer == "adam", "beta2", self.beta2, "only adam has a second beta")
-        for name in ("lr", "momentum", "weight_decay", "beta2"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        canonical = {
-            "weight": str(laws.law(self.weight)),
-            "schedule": str(schedules.schedule(self.schedule).effective()),
-            "model": str(self.network()),
-        }
-        for name, text in canonical.items():
-            object.__setattr__(self, name, text)
+        object.__setattr__(self, "weight", str(laws.law(self.weight)))
+        schedule = schedules.schedule(self.schedule).effective()
+        object.__setattr__(self, "schedule", str(schedule))
+        object.__setattr__(self, "model", str(self.network()))
 
     @property
     def source(self) -> Source:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rgkit.method import laws as weights
-from rgkit.method import schedules
+from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest, registry
 from rgkit.models.arms import NETWORKS, changed
-from rgkit.runs.controls import coin_of, mean_of
 from rgkit.runs.kinds import Classification, Config, ConfigError, Trained
+
+T = TypeVar("T", bound=Trained)
 
 
 def _halved(c: Trained) -> dict[str, Any]:
@@ -57,9 +57,6 @@ PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-T = TypeVar("T", bound=Trained)
-
-
 def protocol_of(name: str, task: str = "classification") -> dict[str, Any]:
     """Return the settings of a protocol; ConfigError names an unknown one and the nearest right.
 
@@ -68,11 +65,11 @@ def protocol_of(name: str, task: str = "classification") -> dict[str, Any]:
     >>> protocol_of("code", "segmentation")["schedule"]
     'discarded'
     """
-    known = PROTOCOLS.get(task)
-    if known is None:
-        raise ConfigError(f"protocol={name!r} given; {task} has none: {', '.join(PROTOCOLS)} do")
+    known = PROTOCOLS.get(task, {})
     if name not in known:
-        raise ConfigError(f"protocol={name!r} given{nearest(str(name), list(known))}")
+        none = f"; {task} has none: {', '.join(PROTOCOLS)} do"
+        hint = nearest(str(name), list(known)) if known else none
+        raise ConfigError(f"protocol={name!r} given{hint}")
     return known[name]
 
 
@@ -82,11 +79,11 @@ def arm_of(arm: str, config: T) -> T:
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
     ``gc(...)``, ``side_by_side(copies)`` and ``wider(times)`` change the network, see
     `rgkit.models.arms.changed`.
-    With "mean of " or "coin of " before an arm, it is its control, see `rgkit.runs.controls`.
-    With " on both" or another of `rgkit.runs.translation.ACTS_ON` after it, u acts there.
+    With "mean of " or "coin of " before an arm, it is its control, see `mean_of`, `coin_of`.
+    With " on both" or another of `rgkit.runs.kinds.ACTS_ON` after it, u acts there.
     Raises ConfigError for what is none of these, with the nearest right name.
 
-    >>> from rgkit.runs.kinds import Classification, Translation
+    >>> from rgkit.runs.kinds import Translation
     >>> arm_of("uniform(0, 2)", Classification()).weight
     'uniform(0, 2)'
     >>> arm_of("constant 1/2", Classification()).weight
@@ -114,11 +111,114 @@ def arm_of(arm: str, config: T) -> T:
     try:
         return config.replace(weight=arm)
     except ValueError:
-        laws = registry(weights.Law)
-        if arm.partition("(")[0] in laws:
+        known = registry(laws.Law)
+        if arm.partition("(")[0] in known:
             raise  # a law with arguments that do not fit: its own words say why
-        hint = nearest(str(arm), [*ARMS, *laws, *NETWORKS])
+        hint = nearest(str(arm), [*ARMS, *known, *NETWORKS])
         raise ConfigError(f"arm={arm!r} given{hint}") from None
+
+
+# --- controls: what has a trick's mean and nothing else, what has its mean and variance ----------
+
+DIGITS = 3  # of the numbers in a control: a rate half a percent off is the same rate
+
+
+def _check(plain: Trained, trick: Trained) -> None:
+    """Refuse what is no trick of the kind that has a mean."""
+    if trick == plain or trick != plain.replace(weight=trick.weight, schedule=trick.schedule):
+        raise ConfigError(
+            f"a control of {trick.brief()!r} asked for; a trick is a law of the loss weight, or "
+            "'lr ' and one, such as \"lr formula('u')\""
+        )
+
+
+def _moments(plain: Trained, trick: Trained) -> tuple[bool, float, float]:
+    """Return whether the trick is on the learning rate, and its two moments over the run."""
+    _check(plain, trick)
+    on_rate = trick.weight == plain.weight
+    curve = schedules.schedule(trick.schedule) if on_rate else laws.law(trick.weight)
+    return on_rate, *curve.moments(trick.epochs, trick.steps // trick.epochs)
+
+
+def mean_of(plain: T, trick: T) -> T:
+    """Return the run that has the mean of a trick over the run, at every step.
+
+    Parameters
+    ----------
+    plain : the run without the trick
+    trick : the same with another law of the loss weight or another schedule
+
+    Returns
+    -------
+    One with a constant weight; or, where the trick is on the learning rate, with a constant rate,
+    the mean times the one given. The mean has three digits.
+
+    Examples
+    --------
+    >>> plain = Classification(lr=0.1, schedule="constant")
+    >>> mean_of(plain, plain.replace(weight="uniform(0, 1)")).weight
+    'constant(0.5)'
+    >>> mean_of(plain, plain.replace(schedule="formula('u')")).lr
+    0.05
+    """
+    on_rate, exact, _ = _moments(plain, trick)
+    mean = float(f"{exact:.{DIGITS}g}")
+    if on_rate:
+        # Rounded, so that 0.05 is the same run wherever it comes from.
+        return plain.replace(lr=float(f"{plain.lr * mean:.6g}"), schedule="constant")
+    return plain.replace(weight=f"constant({mean})")
+
+
+def coin_of(plain: T, trick: T) -> T:
+    """Return the run that tosses a coin at each step: one number, or nothing at all.
+
+    Number and chance are such that mean and second moment are those of the trick over the run. If
+    they are all that matters, this does what the trick does. For the parameters see `mean_of`.
+
+    Examples
+    --------
+    >>> plain = Classification()
+    >>> coin_of(plain, plain.replace(weight="uniform(0, 1)")).weight
+    "formula('0.667 * (u < 0.75)')"
+    """
+    on_rate, mean, second = _moments(plain, trick)
+    if not second > 0:
+        raise ConfigError(f"a coin of {trick.brief()!r} asked for; it is 0 at every step")
+    text = f"formula('{second / mean:.{DIGITS}g} * (u < {mean**2 / second:.{DIGITS}g})')"
+    return plain.replace(**{"schedule" if on_rate else "weight": text})
+
+
+def arms_for(trick: str, also: Sequence[str] = ()) -> dict[str, str]:
+    """Return the arms that put a trick to the test, each with a short name.
+
+    Parameters
+    ----------
+    trick : an arm, see `arm_of`
+    also : further arms, which keep their names
+
+    Returns
+    -------
+    Plain training, the trick, the constant of its mean and, if there is chance in it, the coin
+
+    Raises ConfigError for a trick that is no law of the loss weight and no "lr " and one.
+
+    Examples
+    --------
+    >>> arms_for("formula('t')")
+    {'plain': 'plain', "formula('t')": 'the trick', "mean of formula('t')": 'its mean'}
+    >>> list(arms_for("lr formula('u')", ["RG"]).values())
+    ['plain', 'the trick', 'its mean', 'its coin', 'RG']
+    """
+    plain = Classification()
+    made = arm_of(trick, plain)
+    _check(plain, made)
+    found = {"plain": "plain", trick: "the trick", f"mean of {trick}": "its mean"}
+    if laws.law(made.weight).chance or schedules.schedule(made.schedule).chance:
+        found[f"coin of {trick}"] = "its coin"
+    return found | {arm: arm for arm in also if arm not in found}
+
+
+# --- grids ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -156,18 +256,9 @@ class Grid(Sequence[Cell]):
     def __getitem__(self, at: Any) -> Any:
         return self.cells[at]
 
-    def __iter__(self) -> Iterator[Cell]:
-        return iter(self.cells)
-
     def __add__(self, other: Grid) -> Grid:
         """Join two grids of one profile; a config that is in both is trained once."""
         return dataclasses.replace(self, cells=self.cells + other.cells)
-
-
-def _block(cell: Cell, *beside: str) -> tuple[tuple[str, str], ...]:
-    """What the arms of a cell have in common: its other labels, but for those named `beside`."""
-    apart = ("arm", *beside)
-    return tuple((name, str(value)) for name, value in cell.labels.items() if name not in apart)
 
 
 def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
@@ -175,7 +266,6 @@ def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
 
     Cells that differ in the learning rate count as one, as each arm may have a rate of its own.
 
-    >>> from rgkit.runs.kinds import Classification
     >>> axes = {"arm": ["plain", "RG"], "seed": [0, 1]}
     >>> [len(block) for block in blocks([Grid(cross(Classification(), axes))])]
     [2, 2]
@@ -183,8 +273,13 @@ def blocks(grids: Iterable[Grid]) -> list[list[Config]]:
     found: dict[Any, list[Config]] = {}
     for number, grid in enumerate(grids):
         for cell in grid:
-            found.setdefault((number, _block(cell, "lr")), []).append(cell.config)
+            found.setdefault((number, _others(cell, "arm", "lr")), []).append(cell.config)
     return list(found.values())
+
+
+def _others(cell: Cell, *apart: str) -> tuple[tuple[str, str], ...]:
+    """The labels of a cell but for some."""
+    return tuple((name, str(value)) for name, value in cell.labels.items() if name not in apart)
 
 
 FIRST_SEEDS = 3  # the fewest that make an interval worth showing
@@ -198,34 +293,24 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     and within a seed block by block, where a block is all arms of a cell: whatever is finished
     when the time is up can be compared.
 
-    >>> from rgkit.runs.kinds import Classification
     >>> base, axes = Classification(), {"arm": ["plain", "RG"], "lr": [0.1, 0.2], "seed": [0, 1]}
     >>> found = in_order([Grid(cross(base, axes))])
     >>> [(c.seed, c.lr, c.weight) for c in found[:3]]
     [(0, 0.1, 'constant(1)'), (0, 0.1, 'uniform(0, 1)'), (0, 0.2, 'constant(1)')]
     """
-    keyed = []
+    places = []
     for number, grid in enumerate(grids):
         numbers: dict[Any, int] = {}
-        alike = [str(c.config.replace(seed=0) if "seed" in c.labels else c.config) for c in grid]
-        seeds: dict[str, set[int]] = {}
-        for cell, setting in zip(grid, alike, strict=True):
+        seeds: dict[Config, set[int]] = {}
+        settings = [c.config.replace(seed=0) if "seed" in c.labels else c.config for c in grid]
+        for cell, setting in zip(grid, settings, strict=True):
             seeds.setdefault(setting, set()).add(cell.labels.get("seed", 0))
-        for cell, setting in zip(grid, alike, strict=True):
-            block = numbers.setdefault(_block(cell), len(numbers))
+        for cell, setting in zip(grid, settings, strict=True):
             seed = cell.labels.get("seed", 0)
-            rank = sum(other < seed for other in seeds[setting])
-            place = (rank // FIRST_SEEDS, cell.priority, seed, number, block)
-            keyed.append((place, cell.config))
-    return [config for _, config in sorted(keyed, key=lambda pair: pair[0])]
-
-
-def _one_curve(labels: Mapping[str, Any]) -> None:
-    """Refuse an arm "lr ..." in a cell whose axis `schedule` has a curve of its own."""
-    arm, schedule = str(labels["arm"]), labels.get("schedule", "constant")
-    falls = not isinstance(schedules.schedule(schedule).effective(), schedules.Constant)
-    if falls and arm.startswith("lr "):
-        raise ConfigError(f"arm={arm!r} and schedule={schedule!r} given; the arm brings its own")
+            turn = sorted(seeds[setting]).index(seed) // FIRST_SEEDS
+            block = numbers.setdefault(_others(cell, "arm"), len(numbers))
+            places.append(((turn, cell.priority, seed, number, block), cell.config))
+    return [config for _, config in sorted(places, key=lambda pair: pair[0])]
 
 
 def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -> tuple[Cell, ...]:
@@ -234,9 +319,9 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
     The axis ``arm`` takes names of `ARMS` or laws of the loss weight. It is applied last, so that
     "half rate" halves the learning rate of its cell. The axis ``protocol`` takes names of
     `PROTOCOLS`, whose settings replace those of the base; every other axis is a setting of the
-    config, and none that a protocol sets.
+    config, and none that a protocol sets. An arm "lr ..." brings a curve of its own, so no cell may
+    have a `schedule` that falls.
 
-    >>> from rgkit.runs.kinds import Classification
     >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
     >>> len(cells), cells[3].labels, cells[3].config.weight
     (6, {'arm': 'RG', 'seed': 0}, 'uniform(0, 1)')
@@ -252,7 +337,11 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
             raise ConfigError(f"the axes 'protocol' and {name!r} given; the first sets the second")
         config = base.replace(**(settings | own))
         if "arm" in labels:
-            _one_curve(labels)
+            arm, schedule = str(labels["arm"]), labels.get("schedule", "constant")
+            still = schedules.schedule(schedule).effective() == schedules.Constant()
+            if arm.startswith("lr ") and not still:
+                both = f"arm={arm!r} and schedule={schedule!r} given"
+                raise ConfigError(f"{both}; the arm brings its own")
             if not isinstance(config, Trained):
                 raise ConfigError(f"the axis 'arm' is for training, not for {base.task}")
             config = arm_of(labels["arm"], config)
@@ -270,17 +359,15 @@ def around(
 
     Every cell is labelled with every axis; one that it does not vary has the value of the base.
 
-    >>> from rgkit.runs.kinds import Classification
     >>> cells = around(Classification(), {"arm": ["plain"]}, [{"momentum": [0.9]}, {"lr": [0.2]}])
     >>> [tuple(cell.labels.values()) for cell in cells]
     [('plain', 0.9, 0.1), ('plain', 0.5, 0.2)]
     """
     names = dict.fromkeys([*axes, *itertools.chain(*variations)])
-    cells = []
-    for variation in variations:
-        for cell in cross(base, {**axes, **variation}, priority):
-            common = {"arm": "plain", "protocol": "code"}
-            common |= {n: getattr(base, n) for n in names if n not in common}
-            every = {n: cell.labels.get(n, common[n]) for n in names}
-            cells.append(dataclasses.replace(cell, labels=every))
-    return tuple(cells)
+    common = {"arm": "plain", "protocol": "code", **base.as_dict()}
+    crossed = [cross(base, {**axes, **variation}, priority) for variation in variations]
+    cells = itertools.chain(*crossed)
+    return tuple(
+        dataclasses.replace(cell, labels={n: cell.labels.get(n, common[n]) for n in names})
+        for cell in cells
+    )

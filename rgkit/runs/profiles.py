@@ -7,25 +7,107 @@
 | short | an hour of a GPU | CIFAR-10, the paper's network | CamVid, PSPNet-50 | maps, 256 px |
 | paper | the paper's own setting | CIFAR-10, ResNet-34 | VOC 2012, PSPNet-101 | maps, 256 px |
 | best | reading: the highest whose runs are all recorded, or else most whole seeds | | | |
-
-`rgkit.runs.sizes` has the numbers.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rgkit.data import images, masks, pairs
 from rgkit.method.spec import nearest
-from rgkit.runs.grid import Cell, Grid, around, cross
-from rgkit.runs.kinds import ConfigError
+from rgkit.runs.grid import Cell, Grid, around
+from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Trained, Translation
 from rgkit.runs.records import Store
-from rgkit.runs.sizes import IMAGES, PAIRS, PICTURES, Sizes
 
 NAMES = ("smoke", "quick", "short", "paper")
 Axes = Mapping[str, Iterable[Any]]
 SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
+# Training images that are held out where a setting is to be chosen on them.
+HELD_OUT = {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a task measures in each profile.
+
+    Attributes
+    ----------
+    plain : the run whose settings hold unless a profile has others
+    profiles : what each has on top
+    embedded : what `quick` becomes where its data are neither recorded nor at hand
+    held : images held out where a setting is to be chosen on them
+    here : whether the data of `quick` are at hand
+    missing : what a page says where they are not
+    """
+
+    plain: Trained
+    profiles: Mapping[str, dict[str, Any]]
+    embedded: dict[str, Any]
+    held: Mapping[str, int]
+    here: Callable[[], bool]
+    missing: str
+
+
+IMAGES = Sizes(
+    Classification(),
+    {
+        "smoke": {
+            "data": "digits", "images": 256, "model": "resnet8(4)", "epochs": 2, "batch": 32,
+            "augment": "crop",
+        },
+        "quick": {"images": 20_000, "model": "resnet8(16)", "epochs": 10},
+        "short": {"epochs": 30},
+        "paper": {},
+    },
+    {"data": "digits", "images": 0, "augment": "crop"},
+    HELD_OUT,
+    lambda: images.SOURCES["cifar10"].available(),
+    "embedded data, because CIFAR-10 is not at hand (rgkit data get cifar10)",
+)  # fmt: skip
+PICTURES = Sizes(
+    Segmentation(),
+    {
+        "smoke": {
+            "data": "scenes", "images": 24, "size": 16, "model": "pspnet('resnet18', 4)",
+            "epochs": 2, "batch": 8,
+        },
+        "quick": {
+            "data": "camvid", "size": 48, "model": "pspnet('resnet18', 16)", "epochs": 20,
+            "batch": 8,
+        },
+        "short": {"data": "camvid", "size": 360, "model": "pspnet('resnet50')", "epochs": 60},
+        "paper": {},
+    },
+    {"data": "scenes", "size": 32},
+    {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
+    lambda: masks.SOURCES["camvid"].available(),
+    "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
+)  # fmt: skip
+# At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
+# judgements that each see a third of its width, as those of RG's code do at 256.
+PAIRS = Sizes(
+    Translation(),
+    {
+        "smoke": {
+            "data": "scenes", "images": 24, "size": 16, "model": "unet(3, 4)",
+            "judge": "halving(2, 4)", "epochs": 2, "batch": 8,
+        },
+        "quick": {
+            "data": "maps-200", "size": 64, "model": "unet(6, 16)", "judge": "halving(2, 16)",
+            "epochs": 20, "batch": 8,
+        },
+        "short": {"data": "maps-200", "epochs": 40, "batch": 8},
+        "paper": {},
+    },
+    # Of scenes only this direction can be learned: the colours of a label map tell no picture.
+    {"data": "scenes", "direction": "a_to_b"},
+    {"smoke": 20, "quick": 100, "short": 100, "paper": 100, "embedded": 60},
+    lambda: pairs.SOURCES["maps-200"].available(),
+    "embedded scenes, because maps is not at hand (pix2pix's folder, under RGKIT_DATA)",
+)  # fmt: skip
 
 
 def check(profile: str) -> str:
@@ -35,24 +117,12 @@ def check(profile: str) -> str:
     return profile
 
 
-def _recorded(cells: tuple[Cell, ...], store: Store) -> bool:
-    return all(store.path(cell.config).is_file() for cell in cells)
-
-
 def whole_seeds(cells: Iterable[Cell], store: Store) -> tuple[list[int], int]:
     """Return the seeds of which every run is recorded, and how many seeds there are."""
-    seeds: dict[int, bool] = {}
-    for cell in cells:
-        if "seed" in cell.labels:
-            seed, here = cell.labels["seed"], store.path(cell.config).is_file()
-            seeds[seed] = seeds.get(seed, True) and here
-    return sorted(seed for seed, whole in seeds.items() if whole), len(seeds)
-
-
-def only_seeds(cells: Iterable[Cell], seeds: Iterable[int]) -> tuple[Cell, ...]:
-    """Return the runs of some seeds."""
-    kept = set(seeds)
-    return tuple(cell for cell in cells if cell.labels.get("seed") in kept)
+    seeded = [cell for cell in cells if "seed" in cell.labels]
+    seeds = {cell.labels["seed"] for cell in seeded}
+    missing = {cell.labels["seed"] for cell in seeded if not store.has(cell.config)}
+    return sorted(seeds - missing), len(seeds)
 
 
 def how_many(whole: int, planned: int) -> str:
@@ -74,15 +144,16 @@ def pick(
     """
     if check(profile) != "best":
         return profile, "", options[profile]
-    highest = [name for name in ("paper", "short", "quick") if name in options]
+    highest = [name for name in reversed(NAMES[1:]) if name in options]
     for name in highest:
-        if _recorded(options[name], store):
+        if all(store.has(cell.config) for cell in options[name]):
             return name, "", options[name]
     found = {name: whole_seeds(options[name], store) for name in highest}
     name = max(highest, key=lambda one: len(found[one][0]))
     seeds, planned = found[name]
     if len(seeds) > 1:
-        return name, how_many(len(seeds), planned), only_seeds(options[name], seeds)
+        shown = tuple(cell for cell in options[name] if cell.labels.get("seed") in seeds)
+        return name, how_many(len(seeds), planned), shown
     words = "no profile is recorded for these parameters yet: -p profile quick measures one"
     return "smoke", words, options["smoke"]
 
@@ -135,14 +206,6 @@ def check_seeds(seeds: int | Mapping[str, int]) -> None:
             raise ConfigError(f"seeds={seeds} given; {wanted}")
 
 
-def _refuse(seeds: int | Mapping[str, int], axes: Mapping[str, list[Any]]) -> None:
-    """Refuse a grid in which nothing, or nothing that can be told apart, would be run."""
-    check_seeds(seeds)
-    for name, values in axes.items():
-        if not values or any(values.count(value) > 1 for value in values):
-            raise ConfigError(f"{name}={values!r} given; one value or more, each once")
-
-
 def trained(
     sizes: Sizes,
     profile: str,
@@ -185,26 +248,26 @@ def trained(
     """
     store = store or Store()
     lists = {name: list(values) for name, values in axes.items()}
-    _refuse(seeds, lists)
-    given = lists.pop("seed", None)
-    every = (*NAMES, "embedded")
+    for name, values in lists.items():
+        if not values or any(values.count(value) > 1 for value in values):
+            raise ConfigError(f"{name}={values!r} given; one value or more, each once")
+    check_seeds(seeds)
+    given, every = lists.pop("seed", None), (*NAMES, "embedded")
     varied = vary if isinstance(vary, Mapping) else dict.fromkeys(every, vary)
     if set(varied) != set(every):
         raise ConfigError(f"vary={sorted(varied)} given by profile; give {', '.join(every)}")
+    own = per_profile or {}
 
     def cells(name: str) -> tuple[Cell, ...]:
-        embedded = name == "embedded"
-        main = "quick" if embedded else name
-        changes = sizes.profiles[main] | (base or {}) | (per_profile or {}).get(main, {})
-        if embedded:
-            changes |= sizes.embedded | (per_profile or {}).get(name, {})
+        main = "quick" if name == "embedded" else name
+        changes = sizes.profiles[main] | (base or {}) | own.get(main, {})
+        if name == "embedded":
+            changes |= sizes.embedded | own.get(name, {})
         changes |= {"validation": sizes.held[name]} if validation else {}
         changes |= {"epochs": epochs} if epochs else {}
         many = seeds.get(main, 0) if isinstance(seeds, Mapping) else seeds
-        repeats = given or range(many or SEEDS[main])
-        plain, crossed = sizes.plain.replace(**changes), {**lists, "seed": repeats}
-        each = varied[name]
-        return around(plain, crossed, each, priority) if each else cross(plain, crossed, priority)
+        crossed = {**lists, "seed": given or range(many or SEEDS[main])}
+        return around(sizes.plain.replace(**changes), crossed, varied[name] or [{}], priority)
 
     names = (*dict.fromkeys([*lists, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
     if like is not None:
@@ -212,7 +275,8 @@ def trained(
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
     options = {name: cells(name) for name in sizes.profiles}
     name, note, chosen = pick(options, profile, store)
-    if name == "quick" and not _recorded(chosen, store) and not sizes.here():
+    whole = all(store.has(cell.config) for cell in chosen)
+    if name == "quick" and not whole and not sizes.here():
         chosen, name = cells("embedded"), "embedded"
         note = f"{sizes.missing} and not all of these runs are recorded"
     return Grid(chosen, name, note, names)

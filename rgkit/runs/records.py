@@ -8,18 +8,22 @@ import json
 import os
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit.runs.kinds import NUMERICS, Config, ConfigError, Trained, from_dict
+from rgkit.runs.config import NUMERICS, Config, Trained
+from rgkit.runs.kinds import from_dict
 
 # A run that uses no data set is filed under this fingerprint.
 NO_DATA = "none"
 NO_TASKS = ("repeats", "bench")  # folders of a store in which no record counts
-TEXTS = ("samples", "along")  # of a record, which only some tasks have
+# What a record holds, in the order of its file; the texts only of some tasks.
+ORDER = ("key", "numerics", "fingerprint", "config", "status", "diverged_at", "epochs", "source")
+TEXTS = ("samples", "along")
 
 
 class StoreError(RuntimeError):
@@ -55,24 +59,79 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain data, in the order of the file."""
-        return {
-            "key": self.key,
-            "numerics": self.numerics,
-            "fingerprint": self.fingerprint,
-            "config": self.config.as_dict(),
-            "status": self.status,
-            "diverged_at": self.diverged_at,
-            "epochs": {
-                name: [float(f"{value:.7g}") for value in values]
-                for name, values in self.epochs.items()
-            },
-            "source": self.source,
-        } | {name: texts for name in TEXTS if (texts := getattr(self, name))}
+        epochs = {n: [float(f"{v:.7g}") for v in values] for n, values in self.epochs.items()}
+        plain = {name: getattr(self, name) for name in ORDER}
+        plain |= {"config": self.config.as_dict(), "epochs": epochs}
+        return plain | {name: texts for name in TEXTS if (texts := getattr(self, name))}
 
 
 def fingerprint_of(config: Config) -> str:
     """Return the fingerprint of the data that a config trains on, without loading them."""
     return config.fingerprint() if isinstance(config, Trained) else NO_DATA
+
+
+def read(text: str, strict: bool = False) -> Record:
+    """Return the record in a text; ValueError says why it is none.
+
+    Parameters
+    ----------
+    strict : bool
+        Whether it has to be whole, of this version and of the data that are here: what may be
+        merged.
+    """
+    try:
+        found = json.loads(text)
+        given, numerics, mark = (found[name] for name in ("config", "numerics", "fingerprint"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"not a whole record ({error})") from None
+    if strict and numerics != NUMERICS:
+        raise ValueError(f"numerics version {numerics}, this is version {NUMERICS}")
+    try:
+        config = from_dict(given)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"its config cannot be run here: {error}") from None
+    if strict and mark != (known := fingerprint_of(config)):
+        raise ValueError(f"data fingerprint {mark}, here the data have {known}")
+    key, status, epochs, where = (found.get(n) for n in ("key", "status", "epochs", "source"))
+    if numerics == NUMERICS and key != config.key(mark):
+        raise ValueError(f"its key {key} is not that of its config")
+    if status not in ("finished", "diverged"):
+        raise ValueError(f"status {status!r}; finished or diverged can be merged")
+    if not isinstance(epochs, dict) or not isinstance(where, dict):
+        raise ValueError("it does not say what was measured and where")
+    if not all(isinstance(values, list) for values in epochs.values()):
+        raise ValueError("its epochs are not lists of numbers")
+    lengths = {len(values) for values in epochs.values()}
+    wanted = config.epochs if isinstance(config, Trained) and status == "finished" else 0
+    if strict and wanted and lengths != {wanted}:
+        raise ValueError(f"finished, but with {sorted(lengths)} epochs of {wanted}")
+    texts = {name: found.get(name, []) for name in TEXTS}  # older records have none
+    for name, kept in texts.items():
+        if not isinstance(kept, list) or not all(isinstance(text, str) for text in kept):
+            raise ValueError(f"its {name} are not a list of texts")
+    at = found.get("diverged_at")
+    return Record(key, config, mark, status, epochs, where, at, numerics, **texts)
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write a new file, whole or not at all; return whether there was none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part") as part:
+        part.write(text)
+        part.flush()
+        os.fsync(part.fileno())
+        os.fchmod(part.fileno(), 0o644)
+        try:
+            os.link(part.name, path)  # atomic, and fails where os.replace would overwrite
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            try:
+                with path.open("x") as file:
+                    file.write(text)
+            except FileExistsError:
+                return False
+    return True
 
 
 @functools.cache
@@ -131,8 +190,11 @@ class Store:
 
     def get(self, config: Config) -> Record | None:
         """Return the record of a config, or None if it has not been run."""
-        path = self.path(config)
-        return self.read(path) if path.is_file() else None
+        return self.read(self.path(config)) if self.has(config) else None
+
+    def has(self, config: Config) -> bool:
+        """Return whether a config has been run."""
+        return self.path(config).is_file()
 
     def repeats(self, config: Config) -> list[Path]:
         """Return the files of a config's later runs, whose numbers differ from the first one's."""
@@ -141,17 +203,9 @@ class Store:
     def read(self, path: Path) -> Record:
         """Read one record; StoreError names a file that is no record or was changed."""
         try:
-            found = json.loads(path.read_text())
-            config = from_dict(found["config"])
-            names = ("key", "fingerprint", "status", "epochs", "source", "diverged_at", "numerics")
-            texts = {name: found.get(name, []) for name in TEXTS}
-            known = {name: found[name] for name in names}
-            record = Record(config=config, **known, **texts)
-        except (ValueError, KeyError, TypeError, ConfigError) as error:
-            raise StoreError(f"{path}: not a readable record ({error}); move it away") from error
-        if record.numerics == NUMERICS and record.key != config.key(record.fingerprint):
-            raise StoreError(f"{path}: its config does not belong to its key; move it away")
-        return record
+            return read(path.read_text())
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}; move it away") from None
 
     def put(self, record: Record) -> Path:
         """Write a record; the first one wins, and another with other numbers is kept beside it.
@@ -159,39 +213,24 @@ class Store:
         Two machines may round differently: the later record goes to ``repeats/``, once, and counts
         nowhere; `repeats` finds it. The path is that of the record with these numbers.
         """
-        path = self.path(record.config)
-        body = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in record.as_dict().items()]
+        path, plain = self.path(record.config), record.as_dict()
+        body = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in plain.items()]
         text = "{\n" + ",\n".join(body) + "\n}\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        part = Path(f.name)
-        part.chmod(0o644)
-        try:
-            try:
-                os.link(part, path)  # atomic, and fails where os.replace would overwrite
-            except OSError as error:
-                if isinstance(error, FileExistsError):
-                    raise
-                with path.open("x") as file:  # a file system without links
-                    file.write(text)
-        except FileExistsError:
-            new = json.dumps(record.as_dict()["epochs"])  # as text, in which NaN is NaN
-            for known in (path, *self.repeats(record.config)):
-                if json.dumps(self.read(known).as_dict()["epochs"]) == new:
-                    return known
-            again = self.root / "repeats" / f"{path.stem}-{part.stem}.json"
-            again.parent.mkdir(exist_ok=True)
-            os.replace(part, again)
-            return again
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        if _write(path, text):
+            return path
+        new = json.dumps(plain["epochs"])  # as text, in which NaN is NaN
+        for known in (path, *self.repeats(record.config)):
+            if json.dumps(self.read(known).as_dict()["epochs"]) == new:
+                return known
+        again = self.root / "repeats" / f"{path.stem}-{uuid.uuid4().hex[:8]}.json"
+        _write(again, text)
+        return again
+
+    def files(self) -> list[Path]:
+        """Return the files of all records, sorted; repeats and benchmarks are none."""
+        found = self.root.glob("*/*.json")
+        return sorted(path for path in found if path.parent.name not in NO_TASKS)
 
     def __iter__(self) -> Iterator[Record]:
-        """Every record, in the order of the file names; repeats and benchmarks are none."""
-        for path in sorted(self.root.glob("*/*.json")):
-            if path.parent.name not in NO_TASKS:
-                yield self.read(path)
+        """Every record, in the order of the file names."""
+        return map(self.read, self.files())

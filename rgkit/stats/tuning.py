@@ -10,10 +10,17 @@ import pandas as pd
 
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Trained
-from rgkit.runs.profiles import SEEDS, check, check_seeds, classification, how_many, whole_seeds
+from rgkit.runs.profiles import (
+    IMAGES,
+    SEEDS,
+    check,
+    check_seeds,
+    classification,
+    how_many,
+    whole_seeds,
+)
 from rgkit.runs.records import Store
 from rgkit.runs.results import Results, collect
-from rgkit.runs.sizes import IMAGES
 from rgkit.train.execute import run
 
 PART = 1 / 6  # of a run, over whose last epochs the validation accuracy is averaged

@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import pytest
 
 from rgkit.chapters import forensics
+from rgkit.chapters.library import labels_of
 from rgkit.method.schedules import Discarded
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation
-from rgkit.runs.library import labels_of
 from rgkit.runs.records import Record, Store
 from rgkit.runs.results import Results, collect
 

@@ -11,9 +11,9 @@ import pytest
 
 from rgkit.book.report import describe
 from rgkit.chapters import selection
+from rgkit.chapters.library import labels_of, recorded
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.kinds import Classification, Segmentation, Trained
-from rgkit.runs.library import labels_of, recorded
 from rgkit.runs.records import Record, Store
 from rgkit.runs.results import Results
 from rgkit.stats.differences import difference
@@ -214,7 +214,7 @@ def test_settings_tell_runs_apart_by_everything_but_arm_and_seed():
         ("formula('u')", "never decayed"),
         ("formula('0.667 * (u < 0.75)')", "never decayed"),
         ("formula('u * (1 - t)')", "decayed"),
-        ("cyclical(10)", "never decayed"),
+        ("like('triangle(10)')", "never decayed"),
         ("step", "decayed"),
         ("like('late_drop')", "decayed"),
     ],

@@ -19,8 +19,7 @@ from rgkit.method import formula, laws
 from rgkit.method.laws import law
 from rgkit.method.schedules import schedule
 from rgkit.method.streams import stream
-from rgkit.runs.controls import arms_for, coin_of, mean_of
-from rgkit.runs.grid import Grid, arm_of, cross
+from rgkit.runs.grid import Grid, arm_of, arms_for, coin_of, cross, mean_of
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
 from rgkit.runs.results import collect
@@ -221,7 +220,7 @@ def test_moments_without_chance_are_exact_averages_over_the_steps(text):
     values = slowly(text, 0, "weight")
     exact = math.fsum(values) / len(values), math.fsum(v * v for v in values) / len(values)
     assert law(f"formula({text!r})").moments(EPOCHS, PER_EPOCH) == pytest.approx(exact, rel=1e-12)
-    of_rate = schedule(f"formula({text!r})").moments(steps_per_epoch=PER_EPOCH, epochs=EPOCHS)
+    of_rate = schedule(f"formula({text!r})").moments(EPOCHS, PER_EPOCH)
     assert of_rate == pytest.approx(exact, rel=1e-12)
     assert not law(f"formula({text!r})").chance
 

@@ -64,24 +64,20 @@ def test_like_takes_no_chance():
         schedule("like('late(\"uniform\", 0.5)')")
 
 
-def test_linear_and_cyclical():
+def test_linear_falls_alike_at_each_step():
     line = factor("linear")
     assert line[0] == 1
     assert np.allclose(np.diff(line), -1 / len(STEPS))
-    wave = factor("cyclical(10, 0.1)")
-    period = 10 * PER_EPOCH
-    assert wave[0] == pytest.approx(0.1)
-    assert wave[period // 2] == pytest.approx(1)
-    np.testing.assert_allclose(wave[:-period], wave[period:], atol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("pol", "did you mean 'poly'"),
-        ("poly(0.9, 'week')", "'epoch' or 'step'"),
+        ("poly(0.9, 'week')", "per='week' given; there are: epoch, step"),
         ("step(0.1, (0.5, 2))", "between 0 and 1"),
-        ("cyclical(0)", "period is positive"),
+        ("triangular(0.2, 1)", "between 0 and 1"),
+        ("triangular(-1)", "start=-1 given; 0 or more"),
     ],
 )
 def test_errors(text, message):

@@ -14,7 +14,7 @@ from rgkit.book.plan import first_search
 from rgkit.chapters import discarded
 from rgkit.data.source import Source
 from rgkit.figures import plots
-from rgkit.runs import profiles, sizes
+from rgkit.runs import profiles
 from rgkit.runs.grid import Grid, around, cross, in_order
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
@@ -150,7 +150,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert (main.profile, main[0].config.images) == ("embedded", 0)
     held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
     assert held[0].config.data == "digits"
-    assert held[0].config.validation == sizes.HELD_OUT["embedded"]
+    assert held[0].config.validation == profiles.HELD_OUT["embedded"]
     quick = Grid((), "quick")
     assert not profiles.classification("quick", like=quick, arm=["RG"]).train
     monkeypatch.setattr(Source, "available", lambda self: True)

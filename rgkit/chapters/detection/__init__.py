@@ -11,8 +11,7 @@ from rgkit.data.source import Source
 from rgkit.models.names import GC, StagedResNet, model
 from rgkit.runs.config import Trained, require
 from rgkit.runs.grid import Grid
-from rgkit.runs.profiles import trained
-from rgkit.runs.sizes import Sizes
+from rgkit.runs.profiles import Sizes, trained
 
 
 @dataclass(frozen=True)

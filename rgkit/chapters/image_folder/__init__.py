@@ -11,8 +11,7 @@ from rgkit.data import images
 from rgkit.data.source import Source
 from rgkit.runs.config import Trained, require
 from rgkit.runs.grid import Grid
-from rgkit.runs.profiles import trained
-from rgkit.runs.sizes import Sizes
+from rgkit.runs.profiles import Sizes, trained
 
 # What stands in for ImageNet, by the data set whose first images are written as ImageNet is.
 STAND_INS = {"cifar10-5000": "cifar10", "scenes": "scenes"}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from rgkit.method import schedules
 from rgkit.method.spec import nearest
+from rgkit.runs.config import NUMERICS, ConfigError, Trained
 from rgkit.runs.grid import FIRST_SEEDS, Cell, Grid, arm_of
-from rgkit.runs.kinds import NUMERICS, Classification, ConfigError, Trained
-from rgkit.runs.profiles import check, classification, segmentation
+from rgkit.runs.kinds import Classification
+from rgkit.runs.profiles import NAMES, check, classification, segmentation
 from rgkit.runs.records import Store
 
 # An arm differs from the others of its setting in the law of the loss weight and in nothing else.
 NAMED = {arm_of(a, Classification()).weight: a for a in ("plain", "RG", "constant 1/2")}
-SMOKE = {"classification": (classification, 128), "segmentation": (segmentation, 24)}  # images
+# What trains a page over many chapters in seconds, and on how many images.
+SMOKE = {"classification": (classification, 128), "segmentation": (segmentation, 24)}
 AXES = ("model", "images", "epochs", "schedule", "momentum", "seed")  # which a page lists
 
 
@@ -60,6 +62,10 @@ def labels_of(config: Trained) -> dict[str, Any]:
     return labels | {"arm": NAMED.get(law, law), "rate": rate, "setting": setting_of(config)}
 
 
+def _labelled(configs: Iterable[Any]) -> tuple[Cell, ...]:
+    return tuple(Cell(labels_of(config), config) for config in configs)
+
+
 def _profile_of(config: Trained) -> str:
     if config.images or config.model != type(config)().model:
         return "quick"
@@ -68,14 +74,12 @@ def _profile_of(config: Trained) -> str:
 
 def _smoke(task: str, note: str = "") -> Grid:
     """A grid to train in seconds with what a page over many chapters needs: arms, rates, seeds."""
-    arms, rates = ["plain", "RG", "constant 1/2"], ["discarded", "poly"]
-    size: dict[str, Any] = {"epochs": 9, "seeds": FIRST_SEEDS, "base": {"momentum": 0.95}}
     make, images = SMOKE[task]
-    size["per_profile"] = {"smoke": {"images": images}}
-    grid = make("smoke", **size, schedule=rates, arm=arms)
-    configs = [c.config for c in grid if isinstance(c.config, Trained)]
-    cells = [Cell(labels_of(config), config) for config in configs]
-    return dataclasses.replace(grid, cells=tuple(cells), axes=AXES, note=note)
+    grid = make(
+        "smoke", epochs=9, seeds=FIRST_SEEDS, base={"momentum": 0.95, "images": images},
+        schedule=["discarded", "poly"], arm=["plain", "RG", "constant 1/2"],
+    )  # fmt: skip
+    return Grid(_labelled(cell.config for cell in grid), "smoke", note, AXES)
 
 
 def recorded(
@@ -113,23 +117,22 @@ def recorded(
         raise ConfigError(f"task={task!r} given{nearest(task, list(SMOKE))}")
     if check(profile) == "smoke":
         return _smoke(task)
-    cells, profiles = [], set()
-    for record in store or Store():
-        config = record.config
-        if not isinstance(config, Trained) or (config.task, config.data) != (task, data):
-            continue
-        if record.numerics == NUMERICS:  # an older one is out of date
-            cells.append(Cell(labels_of(config), config))
-            profiles.add(_profile_of(config))
-    settings = [
-        {c.labels["setting"] for c in cells if c.labels["arm"] == arm} for arm in ("plain", "RG")
+    wanted = (task, data, NUMERICS)  # a record of older numerics is out of date
+    configs = [
+        record.config
+        for record in store or Store()
+        if isinstance(record.config, Trained)
+        and (record.config.task, record.config.data, record.numerics) == wanted
     ]
-    if not settings[0] & settings[1]:
+    cells = _labelled(configs)
+    plain, tricked = (
+        {c.labels["setting"] for c in cells if c.labels["arm"] == arm} for arm in ("plain", "RG")
+    )
+    if not plain & tricked:
         note = "no comparison is recorded yet"
-        return (
-            _smoke(task, note) if profile == "best" else Grid((), profile, note, AXES, train=False)
-        )
-    lowest = next(name for name in ("quick", "short", "paper") if name in profiles)
+        return _smoke(task, note) if profile == "best" else Grid((), profile, note, AXES, False)
+    found = {_profile_of(config) for config in configs}
+    lowest = next(name for name in NAMES if name in found)
     note = f"every run on {data} that is recorded, whichever chapter it was made for"
-    order = sorted(cells, key=lambda c: (c.labels["setting"], c.labels["arm"], c.labels["seed"]))
+    order = sorted(cells, key=lambda c: [c.labels[n] for n in ("setting", "arm", "seed")])
     return Grid(tuple(order), lowest, note, AXES, train=False)
