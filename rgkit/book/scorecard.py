@@ -62,7 +62,7 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
         row = {"claim": claim} | {name: facts[name] for name in ("paper", "where", "says")}
         row["printed"] = "" if facts["paper"] == "predictions" else printed(facts)
         missing = asdict(Verdict(claim, UNMEASURED, "not yet measured")) | {"page": ""}
-        table.append(row | found.get(claim, missing))
+        table.append(row | missing | found.get(claim, {}))
     return table
 
 
