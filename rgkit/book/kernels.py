@@ -34,7 +34,7 @@ IMPORTS = (
     "papermill", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp",
     "ipykernel.debugger", "IPython.core.pylabtools", "yaml", "matplotlib.backends.backend_agg",
     "contourpy", "pandas.io.formats.html", "rgkit.stats.compare", "rgkit.book.report",
-    "rgkit.figures.rates", "rgkit.stats.tuning",
+    "rgkit.figures.plots", "rgkit.stats.tuning",
 )  # fmt: skip
 WITH_TORCH = ("rgkit.train.pool", "rgkit.tasks.classification")  # which records do not need
 
