@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -145,22 +146,21 @@ def by_torchrun(
 
     Raises RuntimeError where a run goes wrong: torchrun then ends the processes that wait for it.
     """
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    if not distributed.is_initialized():  # once: a second group may meet the address of the first
+        distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+        atexit.register(distributed.destroy_process_group)
 
     def agreed() -> bool:
         asked = torch.tensor(float(work.stop()), device=where)
         distributed.all_reduce(asked)
         return bool(asked)
 
-    try:
-        while True:
-            chosen = [next(configs, None) if distributed.get_rank() == 0 else None]
-            distributed.broadcast_object_list(chosen)
-            if (config := chosen[0]) is None:
-                return
-            outcome = work.perform(config, partial(work.tell, config), agreed)
-            if isinstance(outcome, str):
-                raise RuntimeError(outcome)
-            yield config, outcome
-    finally:
-        distributed.destroy_process_group()
+    while True:
+        chosen = [next(configs, None) if distributed.get_rank() == 0 else None]
+        distributed.broadcast_object_list(chosen)
+        if (config := chosen[0]) is None:
+            return
+        outcome = work.perform(config, partial(work.tell, config), agreed)
+        if isinstance(outcome, str):
+            raise RuntimeError(outcome)
+        yield config, outcome
