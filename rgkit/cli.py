@@ -75,13 +75,13 @@ def readme(args: argparse.Namespace) -> int:
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
     from rgkit.chapters import image_folder
-    from rgkit.data import images, masks, pairs
+    from rgkit.data import images, pictures
     from rgkit.data.source import Source, root
     from rgkit.method.spec import nearest
 
     if args.action == "list":
         kinds: dict[str, Mapping[str, Source]] = {
-            "": images.SOURCES, " (with masks)": masks.SOURCES, " (in pairs)": pairs.SOURCES,
+            "": images.SOURCES, " (with masks)": pictures.MASKS, " (in pairs)": pictures.PAIRS,
             " (a folder a class)": {"imagenet": image_folder.SOURCES["imagenet"]},
         }  # fmt: skip
         rows = [(n, s, kind) for kind, table in kinds.items() for n, s in table.items()]

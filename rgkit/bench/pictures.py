@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rgkit.data.source import IMAGENET, VOID
+from rgkit.data.scenes import VOID
+from rgkit.data.source import IMAGENET
 from rgkit.data.vision import import_torchvision
 from rgkit.models import classification, segmentation
 from rgkit.runs.kinds import Classification, Segmentation

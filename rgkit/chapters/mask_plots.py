@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rgkit.chapters.pictures import Image, config_of, drawn, samples_of
-from rgkit.data import masks
-from rgkit.data.source import VOID, DataError
+from rgkit.data.pictures import load_masks
+from rgkit.data.scenes import VOID
+from rgkit.data.source import DataError
 from rgkit.runs.kinds import Segmentation
 from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN
@@ -68,7 +69,7 @@ def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
     shades, pictures = colours(len(names)), list[Image | None]([None] * SHOWN)
     if config.source.available():
         with suppress(DataError):  # another copy of the set, with other pixels
-            true = masks.load(config.data, config.size)
+            true = load_masks(config.data, config.size)
             pictures = [*true.test.images[:SHOWN]]
             columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.test.images[:SHOWN]]
             maps = {"truth": list(true.test.targets[:SHOWN])} | maps

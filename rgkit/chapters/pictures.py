@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from rgkit.data import pairs
+from rgkit.data.pictures import load_pairs
 from rgkit.data.source import DataError, Dataset
 from rgkit.figures.style import canvas, finish
 from rgkit.runs.kinds import Config, Translation
@@ -101,10 +101,11 @@ def _truth(results: Results) -> tuple[Translation, Dataset | None]:
     config = config_of(results)
     assert isinstance(config, Translation)  # no other task makes pictures
     try:
-        found = config.source.available()
-        return config, pairs.load(config.data, config.size, 0, config.direction) if found else None
+        if config.source.available():
+            return config, load_pairs(config.data, config.size, 0, config.direction)
     except DataError:  # another copy of the set, with other pixels
-        return config, None
+        pass
+    return config, None
 
 
 def made(results: Results, arms: list[str], **cell: Any) -> Figure:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rgkit.data.source import VOID
+from rgkit.data.scenes import VOID
 from rgkit.method.streams import stream
 
 # Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.
 Plan = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def _reflected(size: int, padding: int, where: torch.device) -> torch.Tensor:
-    """Return which pixel stands at each place of a row that is reflected at both ends."""
-    at = torch.arange(-padding, size + padding, device=where).abs()
-    return torch.minimum(at, 2 * (size - 1) - at)
 
 
 class Crops:
@@ -38,7 +32,7 @@ class Crops:
     ) -> None:
         self.padding = padding
         if reflect:  # torch's own pad does not reflect bytes on a GPU
-            rows, cols = (_reflected(size, padding, images.device) for size in images.shape[-2:])
+            rows, cols = (np.pad(np.arange(n), padding, "reflect") for n in images.shape[-2:])
             padded = images[..., rows[:, None], cols]
         else:
             padded = images if margin else torch.nn.functional.pad(images, [padding] * 4)

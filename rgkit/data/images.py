@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgkit.data import scenes
-from rgkit.data.source import Bytes, DataError, Dataset, Row, Source, Split, checked, named, root
+from rgkit.data import source
+from rgkit.data.scenes import CLASSES, FINGERPRINT
+from rgkit.data.source import Bytes, DataError, Dataset, Row, Source, Split
 
 PIXELS = 3 * 32 * 32  # bytes of an image of CIFAR
 
@@ -67,20 +68,12 @@ class Cifar(Source):
     def read(self, folder: Path) -> tuple[Split, Split]:
         """Return the images and labels to train on and to test on, of CIFAR-100 the fine labels."""
         layout = self.find(folder)
-        if layout.name == self.binary:
-            count = self.sizes[0] // len(self.train)
-            parts = [self._binary(layout / file, count) for file in self.train]
-            train = Split(*map(np.concatenate, zip(*parts, strict=True)))
-            splits = train, self._binary(layout / self.test, self.sizes[1])
-        else:
-            splits = self._unpickled(folder, True), self._unpickled(folder, False)
-        largest, classes = max(int(labels.max()) for _, labels in splits), len(self.classes)
-        if largest >= classes:
-            raise DataError(
-                f"{layout.name} has a label {largest}, {self.title} has those up to "
-                f"{classes - 1}; copy it again"
-            )
-        return splits
+        if layout.name == self.python:
+            return self._unpickled(folder, True), self._unpickled(folder, False)
+        count = self.sizes[0] // len(self.train)
+        parts = [self._binary(layout / file, count) for file in self.train]
+        train = Split(*map(np.concatenate, zip(*parts, strict=True)))
+        return train, self._binary(layout / self.test, self.sizes[1])
 
     def _binary(self, path: Path, count: int) -> Split:
         where, again = f"{path.parent.name}/{path.name}", f"copy {self.title} again"
@@ -90,8 +83,10 @@ class Cifar(Source):
         if raw.size != count * row:
             raise DataError(f"{where} has {raw.size:,} bytes, not {count * row:,}; {again}")
         rows = raw.reshape(count, row)
-        pixels = rows[:, self.labels :].reshape(-1, 3, 32, 32)
-        return Split(pixels, rows[:, self.labels - 1].astype(np.int64))
+        labels, last = rows[:, self.labels - 1].astype(np.int64), len(self.classes) - 1
+        if labels.max() > last:
+            raise DataError(f"{where} has a label {labels.max()}, not 0 to {last}; {again}")
+        return Split(rows[:, self.labels :].reshape(-1, 3, 32, 32), labels)
 
     def _unpickled(self, folder: Path, train: bool) -> Split:
         """Through torchvision, which checks every file's md5 before it unpickles it."""
@@ -120,30 +115,17 @@ class Cifar(Source):
             ) from error
 
 
-@dataclass(frozen=True)
-class Digits(Source):
-    """Real handwritten digits, 8x8: scikit-learn's copy of the UCI set."""
+def _digits(count: int) -> tuple[Split, Split]:
+    """Return scikit-learn's copy of the UCI set, 8x8, the first `count` to train on."""
+    from sklearn.datasets import load_digits
 
-    def read(self, folder: Path) -> tuple[Split, Split]:
-        """Return the images and labels to train on and to test on."""
-        from sklearn.datasets import load_digits
-
-        bunch, count = load_digits(), self.sizes[0]
-        gray = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-        images, labels = np.repeat(gray[:, None], 3, axis=1), bunch.target.astype(np.int64)
-        return Split(images[:count], labels[:count]), Split(images[count:], labels[count:])
+    bunch = load_digits()
+    gray = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    images, labels = np.repeat(gray[:, None], 3, axis=1), bunch.target.astype(np.int64)
+    return Split(images[:count], labels[:count]), Split(images[count:], labels[count:])
 
 
-@dataclass(frozen=True)
-class Scenes(Source):
-    """Rendered scenes, 32x32, labelled by their main shape."""
-
-    def read(self, folder: Path) -> tuple[Split, Split]:
-        """Return the images and labels to train on and to test on."""
-        return scenes.drawn(self.sizes, "labels", 32)
-
-
-SOURCES: dict[str, Cifar | Digits | Scenes] = {
+SOURCES: dict[str, Source] = {
     "cifar10": Cifar(
         (50_000, 10_000), numbered(10), "829383a3be7af59e", padding=4,
         # As RG's published code has them.
@@ -157,13 +139,14 @@ SOURCES: dict[str, Cifar | Digits | Scenes] = {
         title="CIFAR-100", binary="cifar-100-binary", python="cifar-100-python",
         train=("train.bin",), test="test.bin", labels=2,
     ),
-    "digits": Digits(
+    # Real handwritten digits.
+    "digits": Source(
         (1_500, 297), numbered(10), "a7b2ba833860fcc9", True, padding=1, mean=(0.305,) * 3,
         std=(0.376,) * 3,
     ),
-    "scenes": Scenes(
-        (5_000, 1_000), scenes.CLASSES, scenes.FINGERPRINT, True, padding=4, mean=(0.5,) * 3,
-        std=(0.295,) * 3,
+    # Labelled by their main shape.
+    "scenes": Source(
+        (5_000, 1_000), CLASSES, FINGERPRINT, True, padding=4, mean=(0.5,) * 3, std=(0.295,) * 3
     ),
 }  # fmt: skip
 
@@ -176,8 +159,13 @@ def hashed(images: Bytes, labels: NDArray[np.int64]) -> Iterator[Row]:
 
 @functools.cache
 def _load(name: str, folder: Path) -> Dataset:
-    splits = SOURCES[name].read(folder)
-    return checked(SOURCES, name, (hashed(*split) for split in splits))
+    found = SOURCES[name]
+    if isinstance(found, Cifar):
+        splits = found.read(folder)
+    else:
+        digits = name == "digits"
+        splits = _digits(found.sizes[0]) if digits else source.drawn(found, "labels", 32)
+    return source.checked(SOURCES, name, (hashed(*split) for split in splits))
 
 
 def load(name: str) -> Dataset:
@@ -193,5 +181,5 @@ def load(name: str) -> Dataset:
     >>> load("digits").train.images.shape
     (1500, 3, 8, 8)
     """
-    named(SOURCES, name)
-    return _load(name, root())
+    source.named(SOURCES, name)
+    return _load(name, source.root())

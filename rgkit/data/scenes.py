@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rgkit.data.source import SPLITS, VOID, Split
-
 Floats = NDArray[np.floating[Any]]  # float64 per scene and layer, float32 per pixel
 Plane = Callable[[Floats, Floats], Floats]  # a function of the two coordinates in a plane
 
+SPLITS = ("train", "test")
+VOID = 255  # the label of pixels that belong to no class
 FINGERPRINT = "7f9b076e3891ec76"  # of the scenes, whatever is taken of them and at which size
 
 
@@ -81,8 +80,7 @@ _TEXTURES: dict[str, Plane] = {
 }
 
 
-@dataclass(frozen=True)
-class Scenes:
+class Scenes(NamedTuple):
     """N scenes; row `i` of every array belongs to scene `i`.
 
     Attributes
@@ -167,7 +165,7 @@ def _paint(draws: Floats, noise: Floats) -> Scenes:
     picture *= 1 + tilt[:, 0] * x[0] + tilt[:, 1] * y[0]
     picture += _spread(_between(0.02, 0.08, scene[:, 4, None])) * noise
     images = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
-    maps = PALETTE[regions].transpose(0, 3, 1, 2)
+    maps = np.ascontiguousarray(PALETTE[regions].transpose(0, 3, 1, 2))
     objects = _objects(classes, coverage > 0.5, owner)
     return Scenes(images, classes[:, 2], np.where(void, np.uint8(VOID), regions), maps, objects)
 
@@ -212,26 +210,10 @@ def scenes(count: int, size: int = 32, *, seed: int = 0, split: str = "train") -
     # Two streams, both read scene by scene; 256 keeps them apart from rgkit.method.streams.
     keys = [np.array([seed, 256 + 2 * SPLITS.index(split) + k], np.uint64) for k in range(2)]
     layout, grain = (np.random.Generator(np.random.Philox(key=key)) for key in keys)
-    images, labels = np.empty((count, 3, size, size), np.uint8), np.empty(count, np.int64)
-    masks, maps = np.empty((count, size, size), np.uint8), np.empty_like(images)
-    objects = np.empty((count, 4, 6), np.float32)
     step = max(1, 2**15 // size**2)  # few enough pixels for the temporaries to stay in cache
+    parts = list[Scenes]()
     for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
-        noise = grain.standard_normal(images[rows].shape).astype(np.float32)
-        part = _paint(layout.random((len(noise), 6, 16)), noise)
-        images[rows], labels[rows] = part.images, part.labels
-        masks[rows], maps[rows], objects[rows] = part.masks, part.maps, part.objects
-    return Scenes(images, labels, masks, maps, objects)
-
-
-def drawn(counts: tuple[int, int], what: str, size: int, margin: int = 0) -> tuple[Split, Split]:
-    """Return scenes to train on and to test on, and `what` of them: labels, masks, maps or objects.
-
-    Those to train on have so many pixels more on each side.
-
-    >>> [(x.shape, y.shape) for x, y in drawn((2, 1), "masks", 32, 4)]
-    [((2, 3, 40, 40), (2, 40, 40)), ((1, 3, 32, 32), (1, 32, 32))]
-    """
-    train, test = scenes(counts[0], size + 2 * margin), scenes(counts[1], size, split="test")
-    return Split(train.images, getattr(train, what)), Split(test.images, getattr(test, what))
+        own = min(step, count - start)
+        noise = grain.standard_normal((own, 3, size, size)).astype(np.float32)
+        parts.append(_paint(layout.random((own, 6, 16)), noise))
+    return Scenes(*map(np.concatenate, zip(*parts, strict=True)))

@@ -1,8 +1,9 @@
 """What a data set is: its files, sizes, classes and fingerprint, said once in a row of a table.
 
-`rgkit.data.images`, `rgkit.data.masks` and `rgkit.data.pairs` each have a table ``SOURCES``; a new
-set is a new row. Pictures are put into an order by the hash of their pixels, so that the first
-20,000 of a set are the same, and one seed gives the same batches, whatever the files are called.
+`rgkit.data.images` has a table of labelled images, `rgkit.data.pictures` one of pictures with masks
+and one of pairs; a new set is a new row. Pictures are put into an order by the hash of their
+pixels, so that the first 20,000 of a set are the same, and one seed gives the same batches,
+whatever the files are called.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rgkit.data.scenes import SPLITS, scenes
 from rgkit.method.spec import nearest
 
 Bytes = NDArray[np.uint8]
 Item = tuple[Path, ...]  # the files of one picture
 Row = tuple[bytes, Bytes, Any]  # the hash of a picture, its pixels, and what belongs to it
 
-SPLITS = ("train", "test")
-VOID = 255  # the label of pixels that nobody labelled
 # Mean and deviation of each colour, of pixels from 0 to 1, as the published code has them.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -82,13 +82,11 @@ class Source:
 
         Raises DataError or OSError where one is missing or there are more or fewer.
         """
-        lines = list[str]()
-        for split, count in zip(SPLITS, self.sizes, strict=True):
-            items = self.files(folder, split)
-            if len(items) != count:
-                raise DataError(f"{len(items):,} pictures in {folder} for {split}, not {count:,}")
-            lines += [f"{split} {p.name} {p.stat().st_size}" for item in items for p in item]
-        return sorted(lines)
+        parts = [self.files(folder, split) for split in SPLITS]
+        if tuple(map(len, parts)) != self.sizes:
+            raise DataError(f"{folder} has more or fewer pictures than the set")
+        paths = [(s, p) for s, part in zip(SPLITS, parts, strict=True) for i in part for p in i]
+        return sorted(f"{split} {path.name} {path.stat().st_size}" for split, path in paths)
 
     def available(self) -> bool:
         """Say whether the set can be loaded here without a network."""
@@ -159,6 +157,20 @@ class Dataset:
     margin: int = 0
 
 
+def drawn(source: Source, what: str, size: int, margin: int = 0) -> tuple[Split, Split]:
+    """Return scenes to train on and to test on, and `what` of them: labels, masks, maps or objects.
+
+    Those to train on have so many pixels more on each side.
+
+    >>> [(x.shape, y.shape) for x, y in drawn(Source((2, 1)), "masks", 32, 4)]
+    [((2, 3, 40, 40), (2, 40, 40)), ((1, 3, 32, 32), (1, 32, 32))]
+    """
+    sides = size + 2 * margin, size
+    found = [scenes(n, x, split=s) for n, x, s in zip(source.sizes, sides, SPLITS, strict=True)]
+    train, test = (Split(part.images, getattr(part, what)) for part in found)
+    return train, test
+
+
 def ordered(rows: Iterable[Row]) -> tuple[bytes, Split]:
     """Return a split in the order of its hashes, and the hash of all of them."""
     hashes, images, targets = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
@@ -192,14 +204,14 @@ def read(
     set has, or other pictures than were measured.
     """
     source = table[name]
-    train, test = (source.files(folder, split) for split in SPLITS)
+    train, test = parts = [source.files(folder, split) for split in SPLITS]
     counts = len(train), len(test)
     if counts != source.sizes:
         have, want = (f"{a:,} to train on and {b:,} to test on" for a, b in (counts, source.sizes))
-        remedy = _remedy(table, name, counts)
-        raise DataError(f"{name}: {have} are here, the set has {want}; {remedy}")
-    items = zip(SPLITS, (train, test), strict=True)
-    return checked(table, name, ([one(item, split) for item in part] for split, part in items))
+        again = _remedy(table, name, counts)
+        raise DataError(f"{name}: {have} are here, the set has {want}; {again}")
+    rows = ([one(i, split) for i in part] for split, part in zip(SPLITS, parts, strict=True))
+    return checked(table, name, rows)
 
 
 def _remedy(table: Mapping[str, Source], name: str, counts: tuple[int, int]) -> str:

@@ -15,11 +15,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
-# Schemas of the operators that torchvision's Python side mentions while it is imported.
-SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
+# The operators that torchvision's Python side mentions while it is imported.
+OPERATORS = ("nms", "qnms")
 _declared: list[torch.library.Library] = []  # a Library takes its operators along when it dies
 
 
@@ -44,8 +41,8 @@ def _import_with_declared_operators() -> ModuleType:
     for name in [n for n in sys.modules if n == "torchvision" or n.startswith("torchvision.")]:
         del sys.modules[name]  # what the failed import left behind
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in SCHEMAS:
-        library.define(schema)
+    for name in OPERATORS:
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", _nms, "CPU")
     _declared.append(library)
     found = importlib.import_module("torchvision")

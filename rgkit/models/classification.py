@@ -12,23 +12,20 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rgkit.data.vision import import_torchvision
-from rgkit.models import airbench, names, residual
+from rgkit.models import cifar, names
 from rgkit.models.calibrated import Calibrated, SideBySide, gc_layers
 from rgkit.models.names import Model, PlainNet, model
 
-import_torchvision()
-from torchvision.models import densenet, mobilenetv2, resnet  # noqa: E402
+models = import_torchvision().models
 
 # Between the seeds of a network's copies. No run has such a seed; a power of two would do less
 # well, as torch takes no more than 32 bits of it on a CPU.
 FAR = 1_000_003
 
 
-def _resnet(
-    blocks: list[int], classes: int, block: Any = resnet.BasicBlock, **kw: Any
-) -> nn.Module:
-    net: nn.Module = resnet.ResNet(block, blocks, num_classes=classes, **kw)
-    net.conv1 = residual.stem(64)
+def _resnet(made: Callable[..., Any], classes: int) -> nn.Module:
+    net: nn.Module = made(num_classes=classes)
+    net.conv1 = cifar.stem(64)
     net.maxpool = nn.Identity()
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     return net
@@ -37,38 +34,30 @@ def _resnet(
 def _small_resnext(classes: int) -> nn.Module:
     """Bottlenecks of half as many channels inside as outside, in 8 groups."""
     blocks = []
-    for inside, out, stride in ((16, 32, 1), (32, 64, 2), (64, 128, 2)):
-        planes = out // resnet.Bottleneck.expansion
-        shortcut = nn.Sequential(resnet.conv1x1(inside, out, stride), nn.BatchNorm2d(out))
-        block = resnet.Bottleneck(
-            inside, planes, stride, shortcut, groups=8, base_width=64 * (out // 2) // (8 * planes)
-        )
-        blocks.append(block)
-    return residual.stages(residual.stem(16), *blocks, out=128, classes=classes)
+    for inside, out, stride in cifar.places((32, 64, 128), (1, 1, 1), 16):
+        short, planes = cifar.shortcut(inside, out, stride), out // 4
+        # A base width of 16 makes planes * 16 / 64 channels in each of the groups.
+        blocks.append(models.resnet.Bottleneck(inside, planes, stride, short, 8, 16))
+    return cifar.stages(cifar.stem(16), *blocks, out=128, classes=classes)
 
 
 def _small_mobilenetv2(classes: int) -> nn.Module:
     """Depthwise convolutions are slow on a CPU: the stem halves the image, as MobileNet's does."""
-    block = mobilenetv2.InvertedResidual
-    blocks = []
-    for inside, out, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2)):
-        blocks += [block(inside, out, stride, 4), block(out, out, 1, 4)]
-    return residual.stages(residual.stem(16, stride=2), *blocks, out=64, classes=classes)
+    block = models.mobilenetv2.InvertedResidual
+    blocks = [block(*place, 4) for place in cifar.places((16, 32, 64), (2, 2, 2), 16)]
+    return cifar.stages(cifar.stem(16, stride=2), *blocks, out=64, classes=classes)
 
 
 def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
     """All but two layers, the stem and the classifier, are shared out to the three stages."""
     width, norm = spec.width, spec.norm == "batch"
     counts = [(spec.depth - 2 + extra) // 3 for extra in (2, 1, 0)]
-    channels, layers = width, list[nn.Module]()
-    for stage, count in enumerate(counts):
-        for place in range(count):
-            out, stride = width * 2**stage, 2 if stage and place == 0 else 1
-            layers.append(nn.Conv2d(channels, out, 3, stride, padding=1, bias=not norm))
-            layers += [nn.BatchNorm2d(out)] if norm else []
-            layers.append(nn.ReLU(inplace=True))
-            channels = out
-    net = residual.stages(residual.stem(width, spec.stem), *layers, out=channels, classes=classes)
+    widths, layers = (width, 2 * width, 4 * width), list[nn.Module]()
+    for inside, out, stride in cifar.places(widths, counts, width):
+        layers.append(nn.Conv2d(inside, out, 3, stride, padding=1, bias=not norm))
+        layers += [nn.BatchNorm2d(out)] if norm else []
+        layers.append(nn.ReLU(inplace=True))
+    net = cifar.stages(cifar.stem(width, spec.stem), *layers, out=4 * width, classes=classes)
     if not norm:
         net.register_module("1", nn.Identity())  # the stem's batch norm
     return net
@@ -76,16 +65,16 @@ def _plain_net(spec: PlainNet, classes: int) -> nn.Module:
 
 def _mobilenetv2(classes: int) -> Any:
     """torchvision's halves the size five times; at the first two places the CIFAR form does not."""
-    net: Any = mobilenetv2.MobileNetV2(classes, dropout=0.0)
+    net: Any = models.mobilenetv2.MobileNetV2(classes, dropout=0.0)
     for layer in (net.features[0][0], net.features[2].conv[1][0]):
         layer.stride = (1, 1)
     return net
 
 
 def _densenet(classes: int, stem: int = 64, **kw: Any) -> nn.Module:
-    net: nn.Module = densenet.DenseNet(num_classes=classes, num_init_features=stem, **kw)
+    net: nn.Module = models.densenet.DenseNet(num_classes=classes, num_init_features=stem, **kw)
     features: Any = net.features
-    features.conv0 = residual.stem(stem)
+    features.conv0 = cifar.stem(stem)
     nn.init.kaiming_normal_(features.conv0.weight)
     features.pool0 = nn.Identity()
     return net
@@ -93,11 +82,9 @@ def _densenet(classes: int, stem: int = 64, **kw: Any) -> nn.Module:
 
 # The networks whose names take no numbers.
 NAMED: dict[str, Callable[[int], nn.Module]] = {
-    "resnet18": partial(_resnet, [2, 2, 2, 2]),
-    "resnet34": partial(_resnet, [3, 4, 6, 3]),
-    "resnext50": partial(
-        _resnet, [3, 4, 6, 3], block=resnet.Bottleneck, groups=32, width_per_group=4
-    ),
+    "resnet18": partial(_resnet, models.resnet18),
+    "resnet34": partial(_resnet, models.resnet34),
+    "resnext50": partial(_resnet, models.resnext50_32x4d),
     "mobilenetv2": _mobilenetv2,
     "densenet121": _densenet,
     "small_resnext": _small_resnext,
@@ -137,20 +124,20 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         match spec:
             case names.ResNet8(width):
-                return residual.staged((width, 2 * width, 4 * width), (1, 1, 1), classes)
+                return cifar.staged((width, 2 * width, 4 * width), (1, 1, 1), classes)
             case names.PlainNet():
                 return _plain_net(spec, classes)
             case names.StagedResNet(widths, blocks):
-                return residual.staged(widths, blocks, classes)
+                return cifar.staged(widths, blocks, classes)
             case names.LargeResNet(width):
                 widths = (width, 2 * width, 4 * width, 8 * width)
-                return residual.staged(widths, (2, 2, 2, 2), classes, large=True)
+                return cifar.staged(widths, (2, 2, 2, 2), classes, large=True)
             case names.WRN(depth, times):
-                return residual.wide(depth, times, classes)
+                return cifar.wide(depth, times, classes)
             case names.ResNet9(width):
-                return residual.nine(width, classes)
+                return cifar.nine(width, classes)
             case names.Airbench(width, bias_epochs):
-                return airbench.Airbench(width, bias_epochs, classes)
+                return cifar.Airbench(width, bias_epochs, classes)
             case names.GC():
                 return Calibrated(build(spec.base, classes, seed=seed), spec)
             case names.SideBySide(copies, base):

@@ -32,7 +32,7 @@ class Pooled(nn.Module):
 
     Parameters
     ----------
-    net : a `rgkit.models.residual.staged` network
+    net : a `rgkit.models.cifar.staged` network
     data : the set that it was trained on, by whose mean and deviation pixels are normalised
     """
 

@@ -1,14 +1,16 @@
-"""All networks by name, readable without torch: what a config may ask for."""
+"""All networks by name, readable without torch: what a config may ask for, and what arms change."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
-from rgkit.method.spec import Spec, parse, registry
+from rgkit.method.spec import Spec, number, one_of, parse, registry
+
+STEM = 16  # channels of a WRN's first convolution, whatever the widening is
 
 
-@dataclass(frozen=True)
 class Network(Spec):
     """Base of all networks; `what` is the word for a kind of them."""
 
@@ -27,15 +29,10 @@ def named(kind: type[N], text: str | N) -> N:
     return parse(text, registry(kind), kind.what)
 
 
-@dataclass(frozen=True)
 class Model(Network):
     """Base of the classifiers."""
 
-    what: ClassVar[str] = "model"
-
-    def __post_init__(self) -> None:
-        wide = getattr(self, "width", 1) >= 1
-        self.require(wide, "the width is a whole number of 1 or more")
+    what = "model"
 
 
 @dataclass(frozen=True)
@@ -43,24 +40,21 @@ class ResNet8(Model):
     """Three stages of one basic block, width-2*width-4*width: a net for laptops and tests."""
 
     name = "resnet8"
-    width: int = 16
+    width: int = number(16, 1)
 
 
-@dataclass(frozen=True)
 class SmallResNeXt(Model):
     """The stages of `resnet8` with one block of ResNeXt each, in 8 groups: for laptops."""
 
     name = "small_resnext"
 
 
-@dataclass(frozen=True)
 class SmallMobileNetV2(Model):
     """Three stages of two blocks of MobileNetV2, on images halved by the stem: for laptops."""
 
     name = "small_mobilenetv2"
 
 
-@dataclass(frozen=True)
 class SmallDenseNet(Model):
     """Three dense blocks of two layers that add 8 channels each: for laptops."""
 
@@ -75,49 +69,36 @@ class PlainNet(Model):
     halves the image in the first layer: a quarter of the arithmetic, for laptops.
     """
 
-    name = "plain_net"
-    depth: int = 40
-    width: int = 16
-    norm: str = "batch"
-    stem: int = 1
-
-    def __post_init__(self) -> None:
-        wanted = "a plain net has a depth of 5 or more and a width of 1 or more"
-        self.require(self.depth >= 5 and self.width >= 1, wanted)
-        wanted = f"norm={self.norm!r} given; it is 'batch' or 'none'"
-        self.require(self.norm in ("batch", "none"), wanted)
-        self.require(self.stem in (1, 2), f"stem={self.stem!r} given; its stride is 1 or 2")
+    depth: int = number(40, 5)
+    width: int = number(16, 1)
+    norm: str = one_of("batch", "none")
+    stem: int = number(1, 1, 2)
 
 
-@dataclass(frozen=True)
 class ResNet18(Model):
     """CIFAR form (3x3 stem, no max-pool) of He et al. 2016."""
 
     name = "resnet18"
 
 
-@dataclass(frozen=True)
 class ResNet34(Model):
     """CIFAR form; the network of RG's published code."""
 
     name = "resnet34"
 
 
-@dataclass(frozen=True)
 class ResNeXt50(Model):
     """CIFAR form of ResNeXt-50 32x4d (RG Figure 4 right)."""
 
     name = "resnext50"
 
 
-@dataclass(frozen=True)
 class MobileNetV2(Model):
     """CIFAR form: strides of the stem and of the first two stages are 1 (RG Figure 5)."""
 
     name = "mobilenetv2"
 
 
-@dataclass(frozen=True)
 class DenseNet121(Model):
     """CIFAR form (RG Figure 5)."""
 
@@ -148,7 +129,7 @@ class LargeResNet(Model):
     """
 
     name = "large_resnet"
-    width: int = 64
+    width: int = number(64, 1)
 
 
 @dataclass(frozen=True)
@@ -159,13 +140,12 @@ class WRN(Model):
     need not be whole: a width between two others is what as much arithmetic as K branches takes.
     """
 
-    name = "wrn"
-    depth: int = 28
-    times: float = 10.0
+    depth: int = number(28, 10)
+    times: float = number(10.0, 1 / 16)
 
     def __post_init__(self) -> None:
-        good = self.depth >= 10 and self.depth % 6 == 4 and 16 * self.times >= 1
-        self.require(good, "the depth is 10, 16, 22, 28 … and times 1/16 or more")
+        super().__post_init__()
+        self.require(self.depth % 6 == 4, f"depth={self.depth} given; 10, 16, 22, 28 …")
 
 
 @dataclass(frozen=True)
@@ -173,7 +153,7 @@ class ResNet9(Model):
     """The usual small network of fast CIFAR-10 training: 6.6 million parameters at width 64."""
 
     name = "resnet9"
-    width: int = 64
+    width: int = number(64, 1)
 
 
 @dataclass(frozen=True)
@@ -183,13 +163,8 @@ class Airbench(Model):
     64 is the paper's width. The first layer's bias learns for so many epochs; 0 is throughout.
     """
 
-    name = "airbench"
-    width: int = 64
-    bias_epochs: int = 3
-
-    def __post_init__(self) -> None:
-        good = self.width >= 1 and self.bias_epochs >= 0
-        self.require(good, "a width of 1 or more, and 0 or more epochs")
+    width: int = number(64, 1)
+    bias_epochs: int = number(3)
 
 
 @dataclass(frozen=True)
@@ -207,19 +182,13 @@ class GC(Model):
     base : a network by name; "" only in an arm, which takes the network of its cell
     """
 
-    name = "gc"
-    branches: int = 4
-    rate: float = 0.1
-    noise: float = 0.0
-    sign: str = "ascent"
-    reading: str = "chain"
-    join: str = "concat"
+    branches: int = number(4, 1)
+    rate: float = number(0.1)
+    noise: float = number(0.0)
+    sign: str = one_of("ascent", "descent")
+    reading: str = one_of("chain", "again")
+    join: str = one_of("concat", "mean")
     base: str = ""
-
-    def __post_init__(self) -> None:
-        self.choose(sign=["ascent", "descent"], reading=["chain", "again"], join=["concat", "mean"])
-        good = self.branches >= 1 and self.rate >= 0 and self.noise >= 0
-        self.require(good, "branches of 1 or more, rate and noise of 0 or more")
 
 
 @dataclass(frozen=True)
@@ -229,12 +198,8 @@ class SideBySide(Model):
     They are trained together. `base` is "" only in an arm, which takes the network of its cell.
     """
 
-    name = "side_by_side"
-    copies: int = 2
+    copies: int = number(2, 1)
     base: str = ""
-
-    def __post_init__(self) -> None:
-        self.require(self.copies >= 1, f"copies={self.copies} given; 1 or more")
 
 
 def model(text: str | Model) -> Model:
@@ -246,13 +211,86 @@ def model(text: str | Model) -> Model:
     found = named(Model, text)
     if isinstance(found, GC | SideBySide):
         found.require(bool(found.base), "base='' given; a network by name, such as 'resnet8(16)'")
-        base = model(found.base)
-        wanted = f"base={found.base!r} given; one without branches or copies"
-        found.require(not isinstance(base, GC | SideBySide), wanted)
-        wanted = f"base={found.base!r} given; one that needs no images before it is trained"
+        base, given = model(found.base), f"base={found.base!r} given; one"
+        found.require(not isinstance(base, GC | SideBySide), f"{given} without branches or copies")
+        wanted = f"{given} that needs no images before it is trained"
         found.require(not isinstance(base, Airbench), wanted)
         return replace(found, base=str(base))
     return found
+
+
+@dataclass(frozen=True)
+class Wider(Spec):
+    """An arm: the cell's network with so many `times` its arithmetic, by its width."""
+
+    times: float = 4.0
+
+    def __post_init__(self) -> None:
+        self.require(self.times > 0, f"times={self.times} given; a positive number")
+
+
+# The arms that change a network, by name.
+NETWORK_ARMS: dict[str, type[Spec]] = {k.name: k for k in (GC, SideBySide, Wider)}
+
+
+def changed(arm: str, base: str) -> Model:
+    """Return what an arm makes of a network: GC layers, copies, or a wider one; see `NETWORK_ARMS`.
+
+    >>> str(changed("wider(4)", "resnet8(8)")), str(changed("wider(6.2)", "wrn(28, 4)"))
+    ('resnet8(16)', 'wrn(28, 10)')
+    >>> changed("gc(2)", "resnet8(8)").base
+    'resnet8(8)'
+    """
+    change, plain = parse(arm, NETWORK_ARMS, "arm"), model(base)
+    if isinstance(change, GC | SideBySide):
+        return model(replace(change, base=str(plain)))
+    assert isinstance(change, Wider)
+    more = math.sqrt(change.times)
+    if isinstance(plain, StagedResNet):
+        return replace(plain, widths=tuple(round(width * more) for width in plain.widths))
+    if isinstance(plain, WRN):
+        channels = wrn_channels(plain.depth, round(STEM * plain.times), change.times)
+        return replace(plain, times=channels / STEM)
+    if not isinstance(plain, ResNet8 | PlainNet | LargeResNet):
+        raise ValueError(f"arm {arm!r} given with {base}, which has no width to change")
+    return replace(plain, width=round(plain.width * more))
+
+
+def wrn_macs(depth: int, channels: int) -> int:
+    """Return the multiply-accumulates for an image of 32x32 in the convolutions of a WRN.
+
+    In closed form, so that a plan can be made without torch; a test holds it against the counter
+    of `rgkit.models.classification.cost`.
+
+    Parameters
+    ----------
+    depth : 6n + 4
+    channels : of the first stage; the others have twice and four times as many
+
+    >>> wrn_macs(10, 16)
+    12500992
+    """
+    inside, total = STEM, 9 * 3 * STEM * 32**2
+    for out, side in ((channels, 32), (2 * channels, 16), (4 * channels, 8)):
+        more = 2 * ((depth - 4) // 6) - 1  # convolutions of the stage after its first
+        weights = 9 * inside * out + more * 9 * out**2 + (inside * out if inside != out else 0)
+        total, inside = total + weights * side**2, out
+    return total
+
+
+def wrn_channels(depth: int, channels: int, times: float) -> int:
+    """Return how many channels come nearest to so many `times` the arithmetic.
+
+    They are fewer than the root of `times` would have it where the stem, which does not widen,
+    counts for little, and more where it counts for much.
+
+    >>> wrn_channels(28, 64, 6.2), wrn_channels(10, 8, 3)
+    (160, 16)
+    """
+    wanted, found = times * wrn_macs(depth, channels), 1
+    while wrn_macs(depth, found) < wanted:
+        found += 1
+    return min(max(1, found - 1), found, key=lambda c: abs(wrn_macs(depth, c) - wanted))
 
 
 @dataclass(frozen=True)
@@ -263,25 +301,20 @@ class Segmenter(Network):
     torchvision's), and the scale and shift of its batch norms are "trained" or "frozen".
     """
 
-    what: ClassVar[str] = "segmentation network"
-    backbone: str = "resnet101"
-    width: int = 64
-    norm: str = "trained"
+    what = "segmentation network"
+    backbone: str = one_of("resnet101", "resnet18", "resnet50")
+    width: int = number(64, 4)
+    norm: str = one_of("trained", "frozen")
 
     def __post_init__(self) -> None:
-        self.choose(backbone=["resnet18", "resnet50", "resnet101"], norm=["trained", "frozen"])
-        whole = self.width >= 4 and self.width % 4 == 0
-        self.require(whole, f"width={self.width} given; a multiple of 4")
+        super().__post_init__()
+        self.require(self.width % 4 == 0, f"width={self.width} given; a multiple of 4")
 
 
-@dataclass(frozen=True)
 class PSPNet(Segmenter):
     """Zhao et al. 2017: dilation 2 and 4, pyramid pooling, a second loss on stage 3."""
 
-    name = "pspnet"
 
-
-@dataclass(frozen=True)
 class DUCHDC(Segmenter):
     """Wang et al. 2017: hybrid dilation in stages 3 and 4, dense upsampling convolution."""
 
@@ -292,8 +325,8 @@ class DUCHDC(Segmenter):
 class Generator(Network):
     """Base of the networks that turn one picture into another."""
 
-    what: ClassVar[str] = "generator"
-    levels: int = 8
+    what = "generator"
+    levels: int = number(8, 2)
 
 
 @dataclass(frozen=True)
@@ -304,15 +337,13 @@ class UNet(Generator):
     `norm` is "instance" or "batch"; `dropout` is the rate in the first three doublings.
     """
 
-    name = "unet"
-    width: int = 64
-    norm: str = "instance"
-    dropout: float = 0.5
+    width: int = number(64, 1)
+    norm: str = one_of("instance", "batch")
+    dropout: float = number(0.5)
 
     def __post_init__(self) -> None:
-        self.choose(norm=["instance", "batch"])
-        good = self.levels >= 2 and self.width >= 1 and 0 <= self.dropout < 1
-        self.require(good, "levels of 2 or more, a width of 1 or more, dropout below 1")
+        super().__post_init__()
+        self.require(self.dropout < 1, f"dropout={self.dropout} given; below 1")
 
 
 @dataclass(frozen=True)
@@ -323,17 +354,12 @@ class Discriminator(Network):
     twice as many, up to eight times; the `norm` is "instance" or "batch".
     """
 
-    what: ClassVar[str] = "discriminator"
-    layers: int = 3
-    width: int = 64
-    norm: str = "instance"
-
-    def __post_init__(self) -> None:
-        self.choose(norm=["instance", "batch"])
-        self.require(self.layers >= 1 and self.width >= 1, "layers and a width of 1 or more")
+    what = "discriminator"
+    layers: int = number(3, 1)
+    width: int = number(64, 1)
+    norm: str = one_of("instance", "batch")
 
 
-@dataclass(frozen=True)
 class PatchGAN(Discriminator):
     """That of pix2pix: `layers` halvings, then two convolutions at that size; 3 see 70x70."""
 
@@ -344,5 +370,4 @@ class PatchGAN(Discriminator):
 class Halving(Discriminator):
     """That of RG's code: `layers` halvings and one convolution; 4 give 16x16 parts of 256x256."""
 
-    name = "halving"
-    layers: int = 4
+    layers: int = number(4, 1)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest, registry
-from rgkit.models.arms import NETWORKS, changed
+from rgkit.models.names import NETWORK_ARMS, changed
 from rgkit.runs.kinds import Classification, Config, ConfigError, Trained
 
 T = TypeVar("T", bound=Trained)
@@ -78,7 +78,7 @@ def arm_of(arm: str, config: T) -> T:
 
     With "lr " before it, the law's curve is put on the learning rate in the place of the schedule.
     ``gc(...)``, ``side_by_side(copies)`` and ``wider(times)`` change the network, see
-    `rgkit.models.arms.changed`.
+    `rgkit.models.names.changed`.
     With "mean of " or "coin of " before an arm, it is its control, see `mean_of`, `coin_of`.
     With " on both" or another of `rgkit.runs.kinds.ACTS_ON` after it, u acts there.
     Raises ConfigError for what is none of these, with the nearest right name.
@@ -106,7 +106,7 @@ def arm_of(arm: str, config: T) -> T:
         return config.replace(schedule=curve if own else f"like({curve!r})")
     if arm in ARMS:
         return config.replace(**ARMS[arm](config))
-    if arm.partition("(")[0] in NETWORKS:
+    if arm.partition("(")[0] in NETWORK_ARMS:
         return config.replace(model=str(changed(arm, config.model)))
     try:
         return config.replace(weight=arm)
@@ -114,7 +114,7 @@ def arm_of(arm: str, config: T) -> T:
         known = registry(laws.Law)
         if arm.partition("(")[0] in known:
             raise  # a law with arguments that do not fit: its own words say why
-        hint = nearest(str(arm), [*ARMS, *known, *NETWORKS])
+        hint = nearest(str(arm), [*ARMS, *known, *NETWORK_ARMS])
         raise ConfigError(f"arm={arm!r} given{hint}") from None
 
 

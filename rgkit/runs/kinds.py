@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from rgkit.data import masks, pairs
+from rgkit.data import pictures
 from rgkit.data.source import Source
 from rgkit.method.spec import Spec, nearest
 from rgkit.models.names import Discriminator, Generator, Segmenter, named
@@ -117,7 +117,7 @@ class Segmentation(Trained):
 
     The defaults are RG's published setting as its code has it (PSPNet-101 with frozen batch norm,
     VOC 2012, batch 4, 200 epochs, weight decay 5e-4), with the poly schedule that was meant. For
-    `data` see `rgkit.data.masks`, for `model` `rgkit.models.segmentation`.
+    `data` see `rgkit.data.pictures`, for `model` `rgkit.models.segmentation`.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Segmentation(Trained):
     task: ClassVar[str] = "segmentation"
     code: ClassVar[str] = "rgkit.tasks.segmentation"
     measure: ClassVar[str] = "test_miou"
-    sources: ClassVar[Mapping[str, Source]] = masks.SOURCES
+    sources: ClassVar[Mapping[str, Source]] = pictures.MASKS
     data: str = "voc2012"
     model: str = "pspnet('resnet101', 64, 'frozen')"
     epochs: int = 200
@@ -182,7 +182,7 @@ class Translation(Trained):
     The defaults are RG's published setting where its code says one (16x16 judgements of a picture,
     least squares + 100 x L1, batch 1, Adam at 2e-4 with beta1 0.5, 200 epochs, the loss weight on
     the generator alone); the U-Net, its dropout and the random crops are pix2pix's. For `data` see
-    `rgkit.data.pairs`, for `model` and `judge` `rgkit.models.translation`. What a record calls
+    `rgkit.data.pictures`, for `model` and `judge` `rgkit.models.translation`. What a record calls
     ``train_accuracy`` is that of the discriminator: of the patches, the percentage it tells right.
 
     Parameters
@@ -212,7 +212,7 @@ class Translation(Trained):
     task: ClassVar[str] = "translation"
     code: ClassVar[str] = "rgkit.tasks.translation"
     measure: ClassVar[str] = "test_ssim"
-    sources: ClassVar[Mapping[str, Source]] = pairs.SOURCES
+    sources: ClassVar[Mapping[str, Source]] = pictures.PAIRS
     smallest: ClassVar[int] = 1
     added: ClassVar[tuple[str, ...]] = ("test_kid",)
     data: str = "maps"
@@ -234,7 +234,7 @@ class Translation(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.choose(direction=pairs.DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
+        self.choose(direction=pictures.DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
         levels = self.network().levels
         whole = isinstance(self.size, int) and self.size >= 16 and self.size % 2**levels == 0
         wanted = f"16 or more and a multiple of {2**levels}, for {levels} levels"
@@ -262,7 +262,7 @@ class Translation(Trained):
 
     def about(self) -> str:
         """Return direction, size, losses and augmentation in words."""
-        said = f", {pairs.words(self.data, self.direction)} at {self.size} pixels"
+        said = f", {pictures.words(self.data, self.direction)} at {self.size} pixels"
         said += f", judged by {self.judge} with {self.adversarial} + {self.lambda_l1:g} L1"
         return f"{said}, {self.augment}"
 

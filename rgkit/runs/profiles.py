@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rgkit.data import images, masks, pairs
+from rgkit.data import images, pictures
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import Cell, Grid, around
 from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Trained, Translation
@@ -83,7 +83,7 @@ PICTURES = Sizes(
     },
     {"data": "scenes", "size": 32},
     {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
-    lambda: masks.SOURCES["camvid"].available(),
+    lambda: pictures.MASKS["camvid"].available(),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
 )  # fmt: skip
 # At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
@@ -105,7 +105,7 @@ PAIRS = Sizes(
     # Of scenes only this direction can be learned: the colours of a label map tell no picture.
     {"data": "scenes", "direction": "a_to_b"},
     {"smoke": 20, "quick": 100, "short": 100, "paper": 100, "embedded": 60},
-    lambda: pairs.SOURCES["maps-200"].available(),
+    lambda: pictures.PAIRS["maps-200"].available(),
     "embedded scenes, because maps is not at hand (pix2pix's folder, under RGKIT_DATA)",
 )  # fmt: skip
 

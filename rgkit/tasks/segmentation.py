@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rgkit.data import masks as datasets
+from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Masks
-from rgkit.data.source import VOID
+from rgkit.data.scenes import VOID
 from rgkit.models.segmentation import build, find_weights
 from rgkit.runs.kinds import ConfigError, Segmentation
 from rgkit.runs.samples import SHOWN, pack
@@ -26,7 +26,7 @@ AUXILIARY = 0.4  # weight of the loss on stage 3, as Zhao et al. 2017 have it an
 def _load(
     name: str, size: int, margin: int, count: int, held: int, precision: str, where: torch.device
 ) -> Splits:
-    found = datasets.load(name, size, margin)
+    found = datasets.load_masks(name, size, margin)
     real = found.margin > 0
 
     def made(images: Tensor, labels: Tensor) -> Split:

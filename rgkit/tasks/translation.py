@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
-from rgkit.data import pairs as datasets
+from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.method import laws
 from rgkit.models.translation import build
@@ -34,7 +34,7 @@ def _load(
     where: torch.device,
 ) -> Splits:  # fmt: skip
     """Inputs and targets between -1 and 1."""
-    found = datasets.load(name, size, margin, direction)
+    found = datasets.load_pairs(name, size, margin, direction)
 
     def made(inputs: Tensor, targets: Tensor) -> Split:
         spare = (inputs.shape[-1] - size) // 2  # pictures to test on have no margin

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from rgkit.data.augment import Augmenter
-from rgkit.models.airbench import WHITENED, Airbench, Whitening
 from rgkit.models.calibrated import optimized
+from rgkit.models.cifar import WHITENED, Airbench, Whitening
 from rgkit.models.classification import build
 from rgkit.runs.kinds import Classification
 

@@ -80,8 +80,8 @@ def test_a_file_that_a_module_names_counts_with_it(package):
 
 
 def test_magics_and_broken_cells_hide_no_import():
-    assert inputs.imported("%matplotlib inline\nfrom rgkit.data import pairs") == {
-        "rgkit.data.pairs"
+    assert inputs.imported("%matplotlib inline\nfrom rgkit.data import images") == {
+        "rgkit.data.images"
     }
     assert inputs.imported("import rgkit as") == set()
     assert set(dir(rgkit)) == set(rgkit.HOME_OF)

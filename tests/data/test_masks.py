@@ -9,8 +9,11 @@ import pytest
 from PIL import Image
 
 from rgkit.data import source
-from rgkit.data.masks import SOURCES, fit, load
-from rgkit.data.source import VOID, DataError
+from rgkit.data.pictures import MASKS as SOURCES
+from rgkit.data.pictures import fit
+from rgkit.data.pictures import load_masks as load
+from rgkit.data.scenes import VOID
+from rgkit.data.source import DataError
 
 
 def picture(seed, width=40, height=30):

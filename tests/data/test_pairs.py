@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgkit.data import pairs, source
-from rgkit.data.pairs import SOURCES, load, margin_of, words
+from rgkit.data import pictures, source
+from rgkit.data.pictures import PAIRS as SOURCES
+from rgkit.data.pictures import load_pairs as load
+from rgkit.data.pictures import margin_of, words
 from rgkit.data.source import DataError
 
 
@@ -61,12 +63,12 @@ def test_the_order_and_the_fingerprint_are_those_of_the_pixels(maps):
     folder = maps / "maps" / "train"
     for old, new in (("0", "z"), ("2", "0")):
         (folder / f"{old}.png").rename(folder / f"{new}.png")
-    pairs._load.cache_clear()
+    pictures._load_pairs.cache_clear()
     after = load("maps", 17)
     assert after.fingerprint == before.fingerprint
     np.testing.assert_array_equal(after.train.images, before.train.images)
     save(folder / "0.png", halves(77))
-    pairs._load.cache_clear()
+    pictures._load_pairs.cache_clear()
     assert load("maps", 17).fingerprint != before.fingerprint
 
 
@@ -122,7 +124,7 @@ def test_what_is_not_there_or_not_known_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
     source._of_files.cache_clear()
     assert SOURCES["facades"].fingerprint() == "absent"
-    with pytest.raises(DataError, match="facades/train has no pictures; unpack pix2pix's facades"):
+    with pytest.raises(DataError, match=r"facades/train/\*: no pictures; unpack pix2pix's facades"):
         load("facades", 64)
     with pytest.raises(DataError, match="unknown data set 'map'; did you mean 'maps'"):
         load("map", 64)

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rgkit.models.arms import changed, wrn_macs
 from rgkit.models.calibrated import SideBySide
 from rgkit.models.classification import build, cost
-from rgkit.models.names import model
+from rgkit.models.names import changed, model, wrn_macs
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.train.loop import train
@@ -70,7 +69,7 @@ def test_copies_are_trained_on_the_loss_of_their_mean_and_not_each_on_its_own():
         ("side_by_side(2, \"gc(2, base='resnet8')\")", "one without branches or copies"),
         ("gc(2, base=\"side_by_side(2, 'resnet8')\")", "one without branches or copies"),
         ("side_by_sid(2)", "did you mean 'side_by_side'"),
-        ("wrn(28, 0.01)", "times 1/16 or more"),
+        ("wrn(28, 0.01)", "times=0.01 given; 0.0625 or more"),
     ],
 )
 def test_wrong_copies_are_refused_by_name(text, words):

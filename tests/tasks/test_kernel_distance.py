@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from rgkit.chapters import own_classifier
-from rgkit.data import images, pairs
+from rgkit.data import images, pictures
 from rgkit.data.augment import Augmenter
 from rgkit.data.vision import import_torchvision
 from rgkit.models import classification, features
@@ -60,7 +60,7 @@ def blurred(pictures, reach):
 @pytest.fixture(scope="module")
 def true():
     """Test pictures from 0 to 1 [200, 3, 32, 32]."""
-    return torch.from_numpy(pairs.load("scenes", 32).test.images).float() / 255
+    return torch.from_numpy(pictures.load_pairs("scenes", 32).test.images).float() / 255
 
 
 @pytest.fixture(scope="module")

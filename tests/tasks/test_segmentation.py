@@ -13,9 +13,10 @@ import torch
 from torch.nn import functional as F
 
 from rgkit.chapters.mask_plots import overlays, tinted
-from rgkit.data import masks
+from rgkit.data import pictures
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
-from rgkit.data.source import VOID, DataError, Source
+from rgkit.data.scenes import VOID
+from rgkit.data.source import DataError, Source
 from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
 from rgkit.runs.grid import Grid, cross
@@ -131,7 +132,7 @@ def test_the_loss_weight_acts_on_both_losses():
 
 
 def test_what_is_measured_is_a_loop_over_the_pictures():
-    found = masks.load("scenes", 16)
+    found = pictures.load_masks("scenes", 16)
     net = build("duc_hdc('resnet18', 4)", 11)
     count = 20
     look = Augmenter(
@@ -300,7 +301,7 @@ def test_overlays_show_truth_where_it_is_at_hand_and_labels_in_any_case(tmp_path
     assert [a.get_title() for a in figure.axes[:4]] == ["picture", "truth", "plain", "RG"]
     assert len(figure.axes) == 4 * SHOWN
     assert [t.get_text() for t in figure.legends[0].get_texts()][:1] == ["background"]
-    true = masks.load("scenes", 16)
+    true = pictures.load_masks("scenes", 16)
     guess = unpack(results.records[0].samples[0])
     shades = plt.get_cmap("tab20")(np.arange(11))[:, :3]
     drawn = figure.axes[2].images[0].get_array()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from rgkit.book.report import describe
 from rgkit.chapters.blind import trials
 from rgkit.chapters.pictures import TRANSLATION, made, on_the_way
-from rgkit.data import pairs
+from rgkit.data import pictures
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.source import Source
 from rgkit.data.vision import import_torchvision
@@ -72,7 +72,7 @@ def test_a_step_is_what_a_plain_loop_does(acts_on, adversarial):
     net, judge = (made.double() for made in build(config.model, config.judge, seed=0))
     first, second = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (net, judge))
     fit = F.mse_loss if adversarial == "least squares" else F.binary_cross_entropy_with_logits
-    found = pairs.load("scenes", 16, 1, "b_to_a")
+    found = pictures.load_pairs("scenes", 16, 1, "b_to_a")
     torch.manual_seed(0)
     for place, u in enumerate(U.tolist()):
         x, y = [], []
@@ -100,7 +100,7 @@ def test_a_step_is_what_a_plain_loop_does(acts_on, adversarial):
 
 def test_inputs_and_targets_are_cut_and_mirrored_alike():
     """With a target that is its input, every batch has twice the same pictures."""
-    images = torch.from_numpy(pairs.load("scenes", 16, 2).train.images[:12])
+    images = torch.from_numpy(pictures.load_pairs("scenes", 16, 2).train.images[:12])
     middle = (0.5,) * 3
     x, y = (Augmenter(images, middle, middle, 2, torch.float64, margin=True) for _ in range(2))
     step = PairStep(TINY, x, y)
@@ -180,7 +180,7 @@ def test_measures_are_those_of_torchmetrics():
 
 
 def test_a_blurred_picture_is_less_sharp_and_a_copy_is_just_as_sharp():
-    true = torch.from_numpy(pairs.load("scenes", 32).test.images[:20])
+    true = torch.from_numpy(pictures.load_pairs("scenes", 32).test.images[:20])
     middle = (0.5,) * 3
     side = Augmenter(true, middle, middle, 0, torch.float64, margin=True)
     measured = dict[str, list[float]]()
@@ -199,7 +199,7 @@ def test_what_is_measured_is_a_loop_over_the_pictures():
     (_, test, _, _) = TASK.splits(TINY, torch.device("cpu"))
     net = build("unet(3, 8)", "patchgan(1, 8)", seed=5)[0]
     values = [x.item() for x in evaluate(net, *test, False)]
-    found = pairs.load("scenes", 16, 1, "b_to_a")
+    found = pictures.load_pairs("scenes", 16, 1, "b_to_a")
     each = []
     net.eval()
     for x, y in zip(found.test.images, found.test.targets, strict=True):
@@ -297,7 +297,7 @@ def test_its_key_covers_every_setting_and_is_not_that_of_a_classification():
     changes += [{"acts_on": "both"}, {"adversarial": "cross-entropy"}, {"lambda_l1": 10.0}]
     assert len({TINY.replace(**change).key("x") for change in changes}) == 7
     assert from_dict(TINY.as_dict()) == TINY
-    assert fingerprint_of(TINY.replace(data="maps-200")) == pairs.SOURCES["maps-200"].known
+    assert fingerprint_of(TINY.replace(data="maps-200")) == pictures.PAIRS["maps-200"].known
     with pytest.raises(ValueError, match="batch=1 given; a whole number of 2 or more"):
         Classification(batch=1)
 
@@ -424,7 +424,7 @@ def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_p
     results = run(grid, device="cpu", store=Store(tmp_path), show=False)
     figure = made(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:4]] == ["input", "plain", "RG", "truth"]
-    true = pairs.load("scenes", 16, 0, TINY.direction)
+    true = pictures.load_pairs("scenes", 16, 0, TINY.direction)
     drawn = figure.axes[3].images[0].get_array()
     np.testing.assert_array_equal(drawn, true.test.targets[0].transpose(1, 2, 0))
     shown = figure.axes[1].images[0].get_array()

@@ -14,7 +14,7 @@ from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.source import Split
 from rgkit.method.schedules import schedule
-from rgkit.models.airbench import SMALLEST, Airbench, Whitening
+from rgkit.models.cifar import SMALLEST, Airbench, Whitening
 from rgkit.models.classification import build, cost
 from rgkit.runs.grid import PROTOCOLS, arm_of
 from rgkit.runs.kinds import Classification, ConfigError

@@ -15,14 +15,14 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from rgkit.data import masks
-from rgkit.data.scenes import CLASSES, FINGERPRINT, drawn
-from rgkit.data.source import IMAGENET, Bytes, DataError, Source, named, opened, root
+from rgkit.data.pictures import MASKS
+from rgkit.data.scenes import CLASSES, FINGERPRINT
+from rgkit.data.source import IMAGENET, Bytes, DataError, Source, drawn, named, opened, root
 from rgkit.method.spec import nearest
 
 SPLITS = {"train": "trainval", "test": "test"}
 MOST = 60  # objects in a picture: VOC 2007 has 42 at most
-_VOC = masks.SOURCES["voc2012"].classes[1:]
+_VOC = MASKS["voc2012"].classes[1:]
 # Three of the names are written otherwise in the files.
 VOC_NAMES = tuple({"table": "diningtable", "plant": "pottedplant", "monitor": "tvmonitor"}.get(n, n)
                   for n in _VOC)  # fmt: skip
@@ -137,7 +137,7 @@ def _load(size: int, folder: Path) -> BoxSet:
 
 @functools.lru_cache(maxsize=2)
 def _scenes(size: int) -> BoxSet:
-    train, test = drawn(SOURCES["scenes"].sizes, "objects", size)
+    train, test = drawn(SOURCES["scenes"], "objects", size)
     return BoxSet(*train, *test, CLASSES)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgkit.data.vision import import_torchvision
-from rgkit.models import residual
+from rgkit.models import cifar
 from rgkit.models.calibrated import Calibrated
 from rgkit.models.classification import Cost, count
 from rgkit.models.names import GC, Model, StagedResNet, model
@@ -92,7 +92,7 @@ class Backbone(nn.Module):
         branched = spec if isinstance(spec, GC) else None
         plain = model(branched.base) if branched else spec
         assert isinstance(plain, StagedResNet)  # as `Detection` requires
-        body: nn.Module = residual.staged(plain.widths, plain.blocks, 1)[:-3]  # no classifier
+        body: nn.Module = cifar.staged(plain.widths, plain.blocks, 1)[:-3]  # no classifier
         self.branches = branched.branches if branched else 1
         self.mean = branched is not None and branched.join == "mean"
         self.body = Calibrated(body, branched) if branched else body
