@@ -14,19 +14,12 @@ from torch.nn import functional as F
 
 from rgkit.data.source import DataError, root
 from rgkit.data.vision import import_torchvision
+from rgkit.models.cifar import start
 from rgkit.models.names import PSPNet, Segmenter, named
-from rgkit.models.residual import start
 
-import_torchvision()
-from torchvision.models import resnet  # noqa: E402
-from torchvision.models._utils import IntermediateLayerGetter  # noqa: E402
+models = import_torchvision().models
 
 STRIDE = 8  # of what a dilated backbone gives, and so the factor by which DUC upsamples
-BLOCKS: dict[str, tuple[Any, list[int]]] = {
-    "resnet18": (resnet.BasicBlock, [2, 2, 2, 2]),
-    "resnet50": (resnet.Bottleneck, [3, 4, 6, 3]),
-    "resnet101": (resnet.Bottleneck, [3, 4, 23, 3]),
-}
 # Dilation of the blocks of stages 3 and 4, repeated until the stage is full: PSPNet's, and the
 # larger of the two patterns of Wang et al. 2017, which avoids the gaps of equal rates.
 Rates = tuple[tuple[int, ...], tuple[int, ...]]
@@ -34,19 +27,18 @@ PSP_RATES: Rates = (2,), (4,)
 HDC_RATES: Rates = (1, 2, 5, 9), (5, 9, 17)
 
 
-def _backbone(name: str, width: int) -> nn.Module:
+def _backbone(name: str, width: int) -> Any:
     """One of torchvision's ResNets; its stem and stages are made anew where it is to be narrow."""
-    block, counts = BLOCKS[name]
-    net: Any = resnet.ResNet(block, counts)
+    net: Any = getattr(models, name)()
     if width != 64:
-        net.inplanes = width
+        net.inplanes, net.bn1 = width, nn.BatchNorm2d(width)
         net.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        net.bn1 = nn.BatchNorm2d(width)
-        for stage, count in enumerate(counts):
-            made = net._make_layer(block, width * 2**stage, count, stride=2 if stage else 1)
-            setattr(net, f"layer{stage + 1}", made)
+        for number in range(4):
+            stage = getattr(net, f"layer{number + 1}")
+            size = width * 2**number, len(stage), 2 if number else 1
+            setattr(net, f"layer{number + 1}", net._make_layer(type(stage[0]), *size))
         start(net)
-    return net  # type: ignore[no-any-return]
+    return net
 
 
 def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:
@@ -101,7 +93,7 @@ class Segmentation(nn.Module):
     def __init__(self, backbone: nn.Module, head: nn.Module, auxiliary: nn.Module | None) -> None:
         super().__init__()
         stages = {"layer3": "3", "layer4": "4"}
-        self.backbone, self.head = IntermediateLayerGetter(backbone, stages), head
+        self.backbone, self.head = models._utils.IntermediateLayerGetter(backbone, stages), head
         self.auxiliary = auxiliary
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -116,10 +108,8 @@ class Segmentation(nn.Module):
         return logits
 
 
-def _psp_head(channels: int, classes: int) -> nn.Sequential:
-    narrow = channels // 4
-    last = [_conv(2 * channels, narrow, 3), nn.Dropout2d(0.1), nn.Conv2d(narrow, classes, 1)]
-    return nn.Sequential(PyramidPooling(channels), *last)
+def _classifier(inside: int, narrow: int, classes: int) -> list[nn.Module]:
+    return [_conv(inside, narrow, 3), nn.Dropout2d(0.1), nn.Conv2d(narrow, classes, 1)]
 
 
 def dense_upsampling(channels: int, classes: int, factor: int = STRIDE) -> nn.Sequential:
@@ -170,11 +160,7 @@ def load_backbone(net: nn.Module, path: str | Path) -> None:
 
 
 def build(
-    name: str | Segmenter,
-    classes: int,
-    *,
-    seed: int = 0,
-    weights: str | Path | None = None,
+    name: str | Segmenter, classes: int, *, seed: int = 0, weights: str | Path | None = None
 ) -> Segmentation:
     """Build a segmentation network with fresh weights, on the CPU in float32.
 
@@ -193,16 +179,14 @@ def build(
     torch.Size([1, 3, 40, 64])
     """
     spec = named(Segmenter, name)
-    block = BLOCKS[spec.backbone][0]
-    channels = 8 * spec.width * block.expansion
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _backbone(spec.backbone, spec.width)
+        channels = 8 * spec.width * backbone.layer4[0].expansion
         if isinstance(spec, PSPNet):
-            rates, head = PSP_RATES, _psp_head(channels, classes)
-            half = channels // 2  # of stage 3
-            small = [_conv(half, half // 4, 3), nn.Dropout2d(0.1), nn.Conv2d(half // 4, classes, 1)]
-            auxiliary = nn.Sequential(*small)
+            rates, last = PSP_RATES, _classifier(2 * channels, channels // 4, classes)
+            head = nn.Sequential(PyramidPooling(channels), *last)
+            auxiliary = nn.Sequential(*_classifier(channels // 2, channels // 8, classes))
         else:
             rates, head, auxiliary = HDC_RATES, dense_upsampling(channels, classes), None
         for stage, own in zip(("layer3", "layer4"), rates, strict=True):

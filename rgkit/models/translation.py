@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -29,34 +31,29 @@ class Unet(nn.Module):
 
     def __init__(self, spec: UNet) -> None:
         super().__init__()
-        widths = _widths(spec, spec.levels)
+        widths, own = _widths(spec, spec.levels), spec.norm == "instance"
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, out in enumerate(widths):
-            inside = widths[level - 1] if level else 3
-            parts: list[nn.Module] = [nn.LeakyReLU(SLOPE)] if level else []
+        for level, (inside, out) in enumerate(pairwise([3, *widths])):
             # A single pixel has no deviation to divide by, so the last level has no norm.
             normed = 0 < level < spec.levels - 1
-            bias = not normed or spec.norm == "instance"  # as in pix2pix; batch norm has its own
-            parts.append(nn.Conv2d(inside, out, 4, stride=2, padding=1, bias=bias))
+            parts: list[nn.Module] = [nn.LeakyReLU(SLOPE)] if level else []
+            # A bias as in pix2pix; batch norm has its own.
+            parts.append(nn.Conv2d(inside, out, 4, 2, padding=1, bias=own or not normed))
             parts += [_normed(spec.norm, out)] if normed else []
             self.down.append(nn.Sequential(*parts))
-        for level in reversed(range(1, spec.levels)):
+        for number, (inside, out) in enumerate(pairwise(reversed(widths))):
             # All but the first see what was handed over beside what comes from below.
-            inside = widths[level] * (1 if level == spec.levels - 1 else 2)
-            out = widths[level - 1]
-            bias = spec.norm == "instance"
-            parts = [nn.ReLU(), nn.ConvTranspose2d(inside, out, 4, stride=2, padding=1, bias=bias)]
+            inside *= 2 if number else 1
+            parts = [nn.ReLU(), nn.ConvTranspose2d(inside, out, 4, 2, padding=1, bias=own)]
             parts.append(_normed(spec.norm, out))
-            if len(self.up) < DROPPED and spec.dropout:
-                parts.append(nn.Dropout(spec.dropout))
+            parts += [nn.Dropout(spec.dropout)] if number < DROPPED and spec.dropout else []
             self.up.append(nn.Sequential(*parts))
-        last = nn.ConvTranspose2d(2 * widths[0], 3, 4, stride=2, padding=1)
+        last = nn.ConvTranspose2d(2 * widths[0], 3, 4, 2, padding=1)
         self.up.append(nn.Sequential(nn.ReLU(), last, nn.Tanh()))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the translated pictures."""
-        kept = list[Tensor]()
-        x = pictures
+        kept, x = list[Tensor](), pictures
         for part in self.down:
             x = part(x)
             kept.append(x)
@@ -78,13 +75,10 @@ class Patches(nn.Module):
         # PatchGAN has one more convolution, which keeps the size.
         widths = _widths(spec, spec.layers + (not halving))
         parts: list[nn.Module] = []
-        for level, out in enumerate(widths):
-            stride = 2 if level < spec.layers else 1
-            inside = widths[level - 1] if level else 6
-            bias = not level or spec.norm == "instance"
-            parts.append(nn.Conv2d(inside, out, 4, stride=stride, padding=1, bias=bias))
-            if level:
-                parts.append(_normed(spec.norm, out))
+        for level, (inside, out) in enumerate(pairwise([6, *widths])):
+            stride, bias = 2 if level < spec.layers else 1, not level or spec.norm == "instance"
+            parts.append(nn.Conv2d(inside, out, 4, stride, padding=1, bias=bias))
+            parts += [_normed(spec.norm, out)] if level else []
             parts.append(nn.LeakyReLU(SLOPE))
         # A kernel of 4 takes one pixel off; RG's code gives it back on the left and on top.
         parts += [nn.ZeroPad2d((1, 0, 1, 0))] if halving else []

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rgkit.data.vision import import_torchvision
-from rgkit.models.segmentation import BLOCKS, build, dense_upsampling, load_backbone
+from rgkit.models.segmentation import build, dense_upsampling, load_backbone
 
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
@@ -46,7 +46,7 @@ def test_parameters_of_pspnet_101_by_hand():
     with torch.device("meta"):
         net = build("pspnet", 21)
     assert parameters(net) == backbone + head + second
-    assert len(list(net.backbone["layer3"])) == BLOCKS["resnet101"][1][2] == 23
+    assert len(list(net.backbone["layer3"])) == 23
 
 
 def test_parameters_of_duc_by_hand():
