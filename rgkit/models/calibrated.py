@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,18 +41,12 @@ class GCConv2d(nn.Module):
     def __init__(self, conv: nn.Conv2d, spec: GC) -> None:
         super().__init__()
         if conv.padding_mode != "zeros":
-            raise ValueError(
-                f"padding_mode={conv.padding_mode!r} given; a GC layer pads with zeros"
-            )
+            given = f"padding_mode={conv.padding_mode!r} given"
+            raise ValueError(f"{given}; a GC layer pads with zeros")
         self.spec, self.weight, self.bias = spec, conv.weight, conv.bias
         self.R = nn.Parameter(torch.rand(spec.branches, *conv.weight.shape[2:]))
         self._normalise()
-        self.options: dict[str, Any] = {
-            "stride": conv.stride,
-            "padding": conv.padding,
-            "dilation": conv.dilation,
-            "groups": spec.branches * conv.groups,
-        }
+        self.options = conv.stride, conv.padding, conv.dilation, spec.branches * conv.groups
 
     def kernels(self) -> Tensor:
         """Return H_k = R_k * w of all branches, [K * out, in, height, width].
@@ -70,7 +63,7 @@ class GCConv2d(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Convolve features [batch, K * in, height, width], all branches at once."""
         bias = None if self.bias is None else self.bias.repeat(self.spec.branches)
-        return convolve(features, self.kernels(), bias, **self.options)
+        return convolve(features, self.kernels(), bias, *self.options)
 
     @torch.no_grad()
     def calibrate(self) -> None:
@@ -92,13 +85,9 @@ class GCConv2d(nn.Module):
         self.R.div_(self.R.sum(0).clamp_min(torch.finfo(self.R.dtype).tiny))
 
 
-class _MeanOfBranches(nn.Module):
-    def __init__(self, branches: int) -> None:
-        super().__init__()
-        self.branches = branches
-
+class _MeanOfBranches(nn.Unflatten):
     def forward(self, features: Tensor) -> Tensor:
-        return features.reshape(len(features), self.branches, -1).mean(1)
+        return super().forward(features).mean(1)
 
 
 class Calibrated(nn.Module):
@@ -166,7 +155,7 @@ def _join(linear: nn.Linear, spec: GC) -> nn.Module:
     if spec.branches == 1:
         return linear
     if spec.join == "mean":
-        return nn.Sequential(_MeanOfBranches(spec.branches), linear)
+        return nn.Sequential(_MeanOfBranches(1, (spec.branches, -1)), linear)
     wide = spec.branches * linear.in_features
     return nn.Linear(wide, linear.out_features, linear.bias is not None)
 

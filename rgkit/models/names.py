@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
@@ -287,9 +288,8 @@ def wrn_channels(depth: int, channels: int, times: float) -> int:
     >>> wrn_channels(28, 64, 6.2), wrn_channels(10, 8, 3)
     (160, 16)
     """
-    wanted, found = times * wrn_macs(depth, channels), 1
-    while wrn_macs(depth, found) < wanted:
-        found += 1
+    wanted = times * wrn_macs(depth, channels)
+    found = next(c for c in itertools.count(1) if wrn_macs(depth, c) >= wanted)
     return min(max(1, found - 1), found, key=lambda c: abs(wrn_macs(depth, c) - wanted))
 
 

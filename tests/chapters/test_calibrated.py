@@ -35,7 +35,7 @@ def by_branches(gc: GCConv2d, x: torch.Tensor) -> torch.Tensor:
             for i in range(kernel.shape[1]):
                 kernel[o, i] = gc.R[k] * gc.weight[o, i]
         part = x[:, 4 * k : 4 * (k + 1)]
-        groups = gc.options["groups"] // branches
+        groups = gc.options[3] // branches
         found.append(conv2d(part, kernel, gc.bias, stride=2, padding=1, groups=groups))
     return torch.cat(found, 1)
 
@@ -72,7 +72,7 @@ def test_equation_2_read_as_it_stands_has_r_once_more_in_the_gradient_of_w_only(
     x = torch.randn(2, 12, 5, 5, dtype=DOUBLE)
     torch.testing.assert_close(chain(x), again(x), rtol=0, atol=0)
     kernels = chain.kernels().detach().requires_grad_()
-    conv2d(x, kernels, None, **chain.options).square().sum().backward()
+    conv2d(x, kernels, None, *chain.options).square().sum().backward()
     dh = kernels.grad.unflatten(0, (3, 6))
     for gc, power in ((chain, 1), (again, 2)):
         gc(x).square().sum().backward()

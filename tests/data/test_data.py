@@ -195,7 +195,7 @@ def test_embedded_sets_are_what_their_fingerprint_says(name, monkeypatch, tmp_pa
     found = images.load(name)
     assert found.train.images.dtype == np.uint8
     assert set(found.train.targets) == set(range(10))
-    scaled = found.train.images / 255
+    scaled = found.train.images / np.float32(255)
     np.testing.assert_allclose(found.source.mean, scaled.mean((0, 2, 3)), atol=0.03)
     np.testing.assert_allclose(found.source.std, scaled.std((0, 2, 3)), atol=0.03)
     train = {image.tobytes() for image in found.train.images}

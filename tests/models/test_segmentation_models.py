@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -15,6 +17,12 @@ from torchvision.models import resnet  # noqa: E402
 NAMES = ["pspnet('resnet18', 8)", "duc_hdc('resnet18', 8)", "pspnet('resnet50', 4)"]
 
 
+@functools.cache
+def built(name):
+    """A network that is only looked at."""
+    return build(name, 5).eval()
+
+
 def parameters(net):
     return sum(p.numel() for p in net.parameters())
 
@@ -22,7 +30,7 @@ def parameters(net):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(64, 64), (57, 90)])
 def test_a_class_for_every_pixel_of_the_input(name, size):
-    net = build(name, 5).eval()
+    net = built(name)
     with torch.no_grad():
         assert net(torch.randn(2, 3, *size)).shape == (2, 5, *size)
 
@@ -40,24 +48,26 @@ def conv_bn(inside, out, kernel):
 
 def test_parameters_of_pspnet_101_by_hand():
     """Zhao et al.: four levels of a quarter of 2,048 channels, then 512; the same on stage 3."""
-    backbone = parameters(resnet.resnet101()) - 2_048 * 1_000 - 1_000
+    with torch.device("meta"):
+        net, whole = build("pspnet", 21), resnet.resnet101()
+    backbone = parameters(whole) - 2_048 * 1_000 - 1_000
     head = 4 * conv_bn(2_048, 512, 1) + conv_bn(4_096, 512, 3) + 512 * 21 + 21
     second = conv_bn(1_024, 256, 3) + 256 * 21 + 21
-    with torch.device("meta"):
-        net = build("pspnet", 21)
     assert parameters(net) == backbone + head + second
     assert len(list(net.backbone["layer3"])) == 23
 
 
 def test_parameters_of_duc_by_hand():
     """One convolution that predicts 64 pixels of every class."""
-    backbone = parameters(resnet.resnet18()) - 512 * 1_000 - 1_000
-    net = build("duc_hdc('resnet18')", 21)
+    with torch.device("meta"):
+        net, whole = build("duc_hdc('resnet18')", 21), resnet.resnet18()
+    backbone = parameters(whole) - 512 * 1_000 - 1_000
     assert parameters(net) == backbone + 512 * 21 * 64 * 9 + 21 * 64
 
 
 def test_a_narrow_backbone_is_torchvisions_with_fewer_channels():
-    wide, narrow = (build(f"pspnet('resnet18', {width})", 5).backbone for width in (64, 16))
+    with torch.device("meta"):
+        wide, narrow = (build(f"pspnet('resnet18', {width})", 5).backbone for width in (64, 16))
     for (name, a), (other, b) in zip(
         wide.named_parameters(), narrow.named_parameters(), strict=True
     ):
@@ -92,7 +102,7 @@ def test_dilation_is_that_of_the_papers():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_backbone_gives_an_eighth_of_the_size(name):
-    net = build(name, 5).eval()
+    net = built(name)
     with torch.no_grad():
         features = net.backbone(torch.randn(1, 3, 64, 96))
     assert {value.shape[-2:] for value in features.values()} == {(8, 12)}
@@ -138,11 +148,11 @@ def test_dense_upsampling_puts_each_channel_at_its_place_in_the_block():
 
 
 def test_a_frozen_norm_has_no_gradient_and_the_rest_has_one():
-    net = build("pspnet('resnet18', 8, 'frozen')", 4)
+    with torch.device("meta"):
+        net, free = build("pspnet('resnet18', 8, 'frozen')", 4), build("pspnet('resnet18', 8)", 4)
     norms = [m for m in net.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
     assert not any(p.requires_grad for norm in norms for p in norm.parameters())
-    free = build("pspnet('resnet18', 8)", 4)
     assert all(p.requires_grad for p in free.parameters())
     of_norms = sum(p.numel() for norm in norms for p in norm.parameters())
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)

@@ -14,19 +14,24 @@ def count(net):
     return sum(p.numel() for p in net.parameters())
 
 
+def on_meta(*names):
+    with torch.device("meta"):
+        return build(*names)
+
+
 def conv(inside, out, bias=True):
     return 16 * inside * out + out * bias
 
 
 def test_the_generator_of_the_paper_has_its_parameters():
     """The convolutions of C64-C128-...-C512 and back, each doubling but the first seeing two."""
-    net, _ = build("unet", "patchgan")
+    net, _ = on_meta("unet", "patchgan")
     down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
     up = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512, 128), (256, 64)]
     wanted = sum(map(conv, down, down[1:])) + sum(conv(*pair) for pair in up) + conv(128, 3)
     assert count(net) == wanted
     assert sum(isinstance(m, nn.Dropout) for m in net.modules()) == 3
-    batch, _ = build("unet(8, 64, 'batch', 0.0)", "patchgan")
+    batch, _ = on_meta("unet(8, 64, 'batch', 0.0)", "patchgan")
     # Where there is a norm, a scale and a shift replace the bias. (pix2pix's own code leaves out
     # the biases of its first and its smallest level, too: 54,413,955.)
     normed = sum([128, 256, 512, 512, 512, 512]) + sum(out for _, out in up)
@@ -37,10 +42,10 @@ def test_the_generator_of_the_paper_has_its_parameters():
 def test_the_discriminators_have_theirs():
     widths = [6, 64, 128, 256, 512]
     body = sum(map(conv, widths, widths[1:]))
-    assert count(build("unet(2, 1)", "patchgan")[1]) == body + conv(512, 1)
-    batch = build("unet(2, 1)", "patchgan(3, 64, 'batch')")[1]
+    assert count(on_meta("unet(2, 1)", "patchgan")[1]) == body + conv(512, 1)
+    batch = on_meta("unet(2, 1)", "patchgan(3, 64, 'batch')")[1]
     assert count(batch) == body + conv(512, 1) + 128 + 256 + 512 == 2_768_705
-    assert count(build("unet(2, 1)", "halving")[1]) == body + conv(512, 1, bias=False)
+    assert count(on_meta("unet(2, 1)", "halving")[1]) == body + conv(512, 1, bias=False)
 
 
 @pytest.mark.parametrize(
