@@ -17,29 +17,17 @@ class Crops:
 
     Parameters
     ----------
-    images : uint8 tensor [N, channels, height, width]
+    images : uint8 tensor [N, channels, height, width], the pixels that a crop can move to included
     padding : int
-        How far a crop can move in each direction: so many zero pixels are added on each side, once,
-        as torchvision's ``RandomCrop(size, padding)`` does.
-    margin : bool
-        The images have real pixels there already; nothing is added.
-    reflect : bool
-        What is added is the image reflected at its edge, and not zeros.
+        How far a crop can move in each direction.
     """
 
-    def __init__(
-        self, images: torch.Tensor, padding: int, margin: bool = False, reflect: bool = False
-    ) -> None:
+    def __init__(self, images: torch.Tensor, padding: int) -> None:
         self.padding = padding
-        if reflect:  # torch's own pad does not reflect bytes on a GPU
-            rows, cols = (np.pad(np.arange(n), padding, "reflect") for n in images.shape[-2:])
-            padded = images[..., rows[:, None], cols]
-        else:
-            padded = images if margin else torch.nn.functional.pad(images, [padding] * 4)
-        height, width = (size - 2 * padding for size in padded.shape[-2:])
+        height, width = (size - 2 * padding for size in images.shape[-2:])
         # Channels last: the gather then writes each pixel's channels side by side, which is the
         # memory format that convolutions want.
-        self.images = padded.permute(0, 2, 3, 1).contiguous()
+        self.images = images.permute(0, 2, 3, 1).contiguous()
         self.rows = torch.arange(height, device=images.device)
         self.cols = torch.arange(width, device=images.device)
 
@@ -87,8 +75,12 @@ class Augmenter(Crops):
 
     Parameters
     ----------
-    images, padding, margin, reflect : see `Crops`
+    images : uint8 tensor [N, channels, height, width]
     mean, std : per channel, of pixels scaled to 0..1
+    padding : how far a crop can move: so many zero pixels are added on each side, once, as
+        torchvision's ``RandomCrop(size, padding)`` does
+    margin : the images have real pixels there already; nothing is added
+    reflect : what is added is the image reflected at its edge, and not zeros
     """
 
     def __init__(
@@ -101,7 +93,12 @@ class Augmenter(Crops):
         margin: bool = False,
         reflect: bool = False,
     ) -> None:
-        super().__init__(images, padding, margin, reflect)
+        if reflect:  # torch's own pad does not reflect bytes on a GPU
+            rows, cols = (np.pad(np.arange(n), padding, "reflect") for n in images.shape[-2:])
+            images = images[..., rows[:, None], cols]
+        elif not margin:
+            images = torch.nn.functional.pad(images, [padding] * 4)
+        super().__init__(images, padding)
         scale = torch.tensor(std, dtype=dtype) * 255
         self.shift = (torch.tensor(mean, dtype=dtype) * 255 / scale).to(images.device)
         self.scale = (1 / scale).to(images.device)
@@ -118,7 +115,7 @@ class Masks(Crops):
     def __init__(self, masks: torch.Tensor, padding: int, margin: bool = False) -> None:
         if not margin:
             masks = torch.nn.functional.pad(masks, [padding] * 4, value=VOID)
-        super().__init__(masks[:, None], padding, margin=True)
+        super().__init__(masks[:, None], padding)
 
     def batch(self, *plan: torch.Tensor) -> torch.Tensor:
         """Return masks cropped and mirrored as their pictures are."""

@@ -11,6 +11,7 @@ A `margin` is of real pixels on each side of what a network sees, so that random
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -52,12 +53,26 @@ class Masked(Source):
     ids: tuple[int, ...] = ()
     wide: float = 0.0
 
+    def row(self, item: Item, split: str, size: int, margin: int) -> Row:
+        """Return a picture and its mask at a size, after the hash of both as they are."""
+        both, height = _with_mask(item, self), size + 2 * margin
+        width = round(size * self.wide / 8) * 8 if self.wide else height
+        return _hash(*both), *fit(*both, height, width, bool(self.wide))
+
 
 @dataclass(frozen=True)
 class Paired(Source):
     """A set of pairs; `shown` says in words what A and B show."""
 
     shown: tuple[str, str] = ("", "")
+
+    def row(self, item: Item, split: str, size: int, margin: int) -> Row:
+        """Return both pictures at a size, after the hash of both as they are."""
+        both, side = _halves(item[0]), size + (2 * margin if split == "train" else 0)
+        # Bicubic, as in pix2pix; Pillow takes the mean of what is made smaller.
+        small = [half.resize((side, side), Image.Resampling.BICUBIC) for half in both]
+        a, b = (np.asarray(half).transpose(2, 0, 1) for half in small)
+        return _hash(*both), a, b
 
 
 def _listed(folder: Path, ask: str, remedy: str = "copy the data set again") -> list[Path]:
@@ -107,6 +122,10 @@ def _pix2pix(name: str, folder: Path, split: str) -> list[Item]:
     return [(path,) for path in _listed(place, "*", remedy)]
 
 
+def _pairs(name: str, sizes: tuple[int, int], a: str, b: str) -> Paired:
+    return Paired(sizes, files=partial(_pix2pix, name), shown=(a, b))
+
+
 _CAMVID = Masked((367, 233), tuple(_STREETS.split()), files=_camvid, void=(11,), wide=4 / 3)
 _VOC = Masked((1_464, 1_449), tuple(_OBJECTS.split()), files=_voc)
 # "camvid" is a copy that was made smaller by WebP, "camvid-png" whatever else lies there;
@@ -122,18 +141,14 @@ MASKS = {
     ),
     "scenes": Masked((600, 200), ("background", *CLASSES), FINGERPRINT, True),
 }  # fmt: skip
-_MAPS = Paired((1_096, 1_098), files=partial(_pix2pix, "maps"), shown=("aerial", "map"))
+_MAPS = _pairs("maps", (1_096, 1_098), "aerial", "map")
 # "maps-200" is the copy of maps that was measured: made smaller by WebP, with 200 of its val.
 PAIRS = {
     "maps": _MAPS,
     "maps-200": replace(_MAPS, sizes=(1_096, 200), known="eb0a04b981b5843a"),
-    "facades": Paired((400, 100), files=partial(_pix2pix, "facades"), shown=("photo", "labels")),
-    "cityscapes": Paired(
-        (2_975, 500), files=partial(_pix2pix, "cityscapes"), shown=("photo", "labels")
-    ),
-    "edges2shoes": Paired(
-        (49_825, 200), files=partial(_pix2pix, "edges2shoes"), shown=("edges", "photo")
-    ),
+    "facades": _pairs("facades", (400, 100), "photo", "labels"),
+    "cityscapes": _pairs("cityscapes", (2_975, 500), "photo", "labels"),
+    "edges2shoes": _pairs("edges2shoes", (49_825, 200), "edges", "photo"),
     "scenes": Paired((600, 200), (), FINGERPRINT, True, shown=("picture", "labels")),
 }
 
@@ -222,37 +237,15 @@ def _hash(*pictures: Image.Image) -> bytes:
     return hashlib.sha256(b"".join(picture.tobytes() for picture in pictures)).digest()
 
 
-@lru_cache(maxsize=2)
-def _load_masks(name: str, size: int, margin: int, folder: Path) -> Dataset:
-    of = MASKS[name]
-    if of.embedded:
-        return Dataset(of, *source.drawn(of, "masks", size), of.known)
-    # What is made smaller as a whole has nothing beyond its rim.
-    margin = 0 if of.wide else margin
-    height = size + 2 * margin
-    width = round(size * of.wide / 8) * 8 if of.wide else height
-
-    def one(item: Item, split: str) -> Row:
-        both = _with_mask(item, of)
-        return _hash(*both), *fit(*both, height, width, bool(of.wide))
-
-    return replace(source.read(MASKS, name, folder, one), margin=margin)
-
-
-@lru_cache(maxsize=2)
-def _load_pairs(name: str, size: int, margin: int, folder: Path) -> Dataset:
-    of = PAIRS[name]
+@lru_cache(maxsize=4)
+def _load(of: Masked | Paired, name: str, size: int, margin: int, folder: Path) -> Dataset:
+    masked = isinstance(of, Masked)
     if of.embedded:  # drawn at the size that is wanted
-        return Dataset(of, *source.drawn(of, "maps", size, margin), of.known)
-
-    def one(item: Item, split: str) -> Row:
-        both, side = _halves(item[0]), size + (2 * margin if split == "train" else 0)
-        # Bicubic, as in pix2pix; Pillow takes the mean of what is made smaller.
-        small = [half.resize((side, side), Image.Resampling.BICUBIC) for half in both]
-        a, b = (np.asarray(half).transpose(2, 0, 1) for half in small)
-        return _hash(*both), a, b
-
-    return source.read(PAIRS, name, folder, one)
+        splits = source.drawn(of, "masks" if masked else "maps", size, margin)
+        return Dataset(of, *splits, of.known, margin)
+    table: Mapping[str, Source] = MASKS if masked else PAIRS
+    found = source.read(table, name, folder, partial(of.row, size=size, margin=margin))
+    return replace(found, margin=margin)
 
 
 def _require(good: bool, size: int, margin: int, wanted: str) -> None:
@@ -286,9 +279,10 @@ def load_masks(name: str, size: int, margin: int = 0) -> Dataset:
     >>> found.train.images.shape, found.train.targets.shape, len(found.source.classes)
     ((600, 3, 32, 32), (600, 32, 32), 11)
     """
-    source.named(MASKS, name)
+    of = source.named(MASKS, name)
     _require(size >= 8 and margin >= 0, size, margin, "8 or more, and 0 or more")
-    return _load_masks(name, size, margin, source.root())
+    # What is made smaller as a whole has nothing beyond its rim, and scenes are drawn as they are.
+    return _load(of, name, size, 0 if of.wide or of.embedded else margin, source.root())
 
 
 def load_pairs(name: str, size: int, margin: int = 0, direction: str = "a_to_b") -> Dataset:
@@ -317,13 +311,13 @@ def load_pairs(name: str, size: int, margin: int = 0, direction: str = "a_to_b")
     >>> found.train.images.shape, found.test.targets.shape
     ((600, 3, 36, 36), (200, 3, 32, 32))
     """
-    source.named(PAIRS, name)
+    of = source.named(PAIRS, name)
     if direction not in DIRECTIONS:
         raise DataError(f"direction={direction!r} given{nearest(direction, list(DIRECTIONS))}")
     _require(size >= 8 and margin >= 0, size, margin, "8 or more, and 0 or more")
     drawable = name != "scenes" or (size >= 16 and size + 2 * margin <= 256)
     _require(drawable, size, margin, "scenes have 16 to 256 pixels in all")
-    found = _load_pairs(name, size, margin, source.root())
+    found = _load(of, name, size, margin, source.root())
     if direction == "a_to_b":
         return found
     train, test = (Split(part.targets, part.images) for part in (found.train, found.test))

@@ -63,12 +63,12 @@ def test_the_order_and_the_fingerprint_are_those_of_the_pixels(maps):
     folder = maps / "maps" / "train"
     for old, new in (("0", "z"), ("2", "0")):
         (folder / f"{old}.png").rename(folder / f"{new}.png")
-    pictures._load_pairs.cache_clear()
+    pictures._load.cache_clear()
     after = load("maps", 17)
     assert after.fingerprint == before.fingerprint
     np.testing.assert_array_equal(after.train.images, before.train.images)
     save(folder / "0.png", halves(77))
-    pictures._load_pairs.cache_clear()
+    pictures._load.cache_clear()
     assert load("maps", 17).fingerprint != before.fingerprint
 
 
