@@ -1,1 +1,1 @@
-"""Data sets: `source` says what one is; `images`, `masks` and `pairs` have a table of rows each."""
+"""Data sets: `source` says what one is; `images` and `pictures` have tables of them, a row each."""

@@ -42,10 +42,6 @@ def root() -> Path:
     return Path(given).expanduser() if given else cache / "rgkit"
 
 
-def _nothing(folder: Path, split: str) -> list[Item]:
-    return []
-
-
 @dataclass(frozen=True)
 class Source:
     """Where the data of a set come from, and what is known of them without reading them.
@@ -72,7 +68,7 @@ class Source:
     classes: tuple[str, ...] = ()
     known: str = ""
     embedded: bool = False
-    files: Callable[[Path, str], list[Item]] = _nothing
+    files: Callable[[Path, str], list[Item]] = lambda folder, split: []
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
     padding: int = 0
