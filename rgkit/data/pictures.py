@@ -226,10 +226,9 @@ def fit(
         mask = mask.resize(size, Image.Resampling.NEAREST)
     else:
         corner = -((image.width - width) // 2), -((image.height - height) // 2)
-        cut, cut_mask = Image.new("RGB", size), Image.new("L", size, VOID)
-        cut.paste(image, corner)
-        cut_mask.paste(mask, corner)
-        image, mask = cut, cut_mask
+        parts, image, mask = (image, mask), Image.new("RGB", size), Image.new("L", size, VOID)
+        image.paste(parts[0], corner)
+        mask.paste(parts[1], corner)
     return np.asarray(image).transpose(2, 0, 1), np.asarray(mask)
 
 

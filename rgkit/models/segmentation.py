@@ -22,9 +22,8 @@ models = import_torchvision().models
 STRIDE = 8  # of what a dilated backbone gives, and so the factor by which DUC upsamples
 # Dilation of the blocks of stages 3 and 4, repeated until the stage is full: PSPNet's, and the
 # larger of the two patterns of Wang et al. 2017, which avoids the gaps of equal rates.
-Rates = tuple[tuple[int, ...], tuple[int, ...]]
-PSP_RATES: Rates = (2,), (4,)
-HDC_RATES: Rates = (1, 2, 5, 9), (5, 9, 17)
+PSP_RATES = [2], [4]
+HDC_RATES = [1, 2, 5, 9], [5, 9, 17]
 
 
 def _backbone(name: str, width: int) -> Any:
@@ -41,7 +40,7 @@ def _backbone(name: str, width: int) -> Any:
     return net
 
 
-def _dilate(stage: nn.Module, rates: tuple[int, ...]) -> None:
+def _dilate(stage: nn.Module, rates: list[int]) -> None:
     """Keep the size of a stage and spread its 3x3 kernels, block by block."""
     for block, rate in zip(stage.children(), itertools.cycle(rates), strict=False):
         for conv in block.modules():

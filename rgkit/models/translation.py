@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,13 @@ DEVIATION = 0.02
 DROPPED = 3  # doublings that have dropout, from the smallest on: CD512-CD512-CD512 in the paper
 
 
-def _normed(kind: str, channels: int) -> nn.Module:
-    return nn.InstanceNorm2d(channels) if kind == "instance" else nn.BatchNorm2d(channels)
+def _conv(
+    inside: int, out: int, norm: str = "", stride: int = 2, kind: Any = nn.Conv2d
+) -> list[nn.Module]:
+    """A convolution of 4x4 and its norm, if any; batch norm has a bias of its own."""
+    layers: list[nn.Module] = [kind(inside, out, 4, stride, padding=1, bias=norm != "batch")]
+    norms = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
+    return [*layers, norms[norm](out)] if norm else layers
 
 
 def _widths(spec: Discriminator | UNet, count: int) -> list[int]:
@@ -31,25 +37,21 @@ class Unet(nn.Module):
 
     def __init__(self, spec: UNet) -> None:
         super().__init__()
-        widths, own = _widths(spec, spec.levels), spec.norm == "instance"
+        widths = _widths(spec, spec.levels)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, (inside, out) in enumerate(pairwise([3, *widths])):
+            first = [nn.LeakyReLU(SLOPE)] if level else []
             # A single pixel has no deviation to divide by, so the last level has no norm.
-            normed = 0 < level < spec.levels - 1
-            parts: list[nn.Module] = [nn.LeakyReLU(SLOPE)] if level else []
-            # A bias as in pix2pix; batch norm has its own.
-            parts.append(nn.Conv2d(inside, out, 4, 2, padding=1, bias=own or not normed))
-            parts += [_normed(spec.norm, out)] if normed else []
-            self.down.append(nn.Sequential(*parts))
+            norm = spec.norm if 0 < level < spec.levels - 1 else ""
+            self.down.append(nn.Sequential(*first, *_conv(inside, out, norm)))
         for number, (inside, out) in enumerate(pairwise(reversed(widths))):
             # All but the first see what was handed over beside what comes from below.
             inside *= 2 if number else 1
-            parts = [nn.ReLU(), nn.ConvTranspose2d(inside, out, 4, 2, padding=1, bias=own)]
-            parts.append(_normed(spec.norm, out))
-            parts += [nn.Dropout(spec.dropout)] if number < DROPPED and spec.dropout else []
+            parts = [nn.ReLU(), *_conv(inside, out, spec.norm, kind=nn.ConvTranspose2d)]
+            parts += [nn.Dropout(spec.dropout)] if spec.dropout and number < DROPPED else []
             self.up.append(nn.Sequential(*parts))
-        last = nn.ConvTranspose2d(2 * widths[0], 3, 4, 2, padding=1)
-        self.up.append(nn.Sequential(nn.ReLU(), last, nn.Tanh()))
+        last = _conv(2 * widths[0], 3, kind=nn.ConvTranspose2d)
+        self.up.append(nn.Sequential(nn.ReLU(), *last, nn.Tanh()))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the translated pictures."""
@@ -76,9 +78,8 @@ class Patches(nn.Module):
         widths = _widths(spec, spec.layers + (not halving))
         parts: list[nn.Module] = []
         for level, (inside, out) in enumerate(pairwise([6, *widths])):
-            stride, bias = 2 if level < spec.layers else 1, not level or spec.norm == "instance"
-            parts.append(nn.Conv2d(inside, out, 4, stride, padding=1, bias=bias))
-            parts += [_normed(spec.norm, out)] if level else []
+            stride = 2 if level < spec.layers else 1
+            parts += _conv(inside, out, spec.norm if level else "", stride)
             parts.append(nn.LeakyReLU(SLOPE))
         # A kernel of 4 takes one pixel off; RG's code gives it back on the left and on top.
         parts += [nn.ZeroPad2d((1, 0, 1, 0))] if halving else []
