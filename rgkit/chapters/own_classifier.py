@@ -1,12 +1,13 @@
 """How the committed CIFAR-10 classifier was made, and how to make another.
 
-Pictures are compared by what this network makes of them, see `rgkit.models.features`. The command
-trains it again, a quarter of an hour of one core, and writes a file that says where it comes from::
+Pictures are compared by what this network makes of them, see `own_features` of
+`rgkit.models.classification`. The command trains it again, a quarter of an hour of one core, and
+writes a file that says where it comes from::
 
     RGKIT_DATA=... python -m rgkit.chapters.own_classifier my-classifier.npz
 
 Another machine rounds differently, so a new file is another network, and distances measured with
-it are not comparable with those that are recorded: `rgkit.models.features.DIGEST` names the one.
+it are not comparable with those that are recorded: `DIGEST` there names the one.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def places(
 ) -> Iterator[tuple[int, int, int]]:
     """Yield channels in, channels out and stride of each layer of a network in stages.
 
-    A stage that is wider than the one before halves the image first.
+    A stage of another width than the one before halves the image first.
 
     >>> list(places((4, 8), (1, 2), 3))
     [(3, 4, 1), (4, 8, 2), (8, 8, 1)]

@@ -201,7 +201,7 @@ class Translation(Trained):
         What the mean absolute difference counts in the generator's loss.
     features : str
         The network by whose features ``test_kid`` compares pictures: "", our own classifier of
-        CIFAR-10, see `rgkit.models.features.network`.
+        CIFAR-10, see `rgkit.models.classification.own_features`.
 
     Examples
     --------

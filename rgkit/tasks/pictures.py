@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rgkit.data.augment import Augmenter
-from rgkit.models.features import network
+from rgkit.models.classification import own_features
 from rgkit.models.layout import channels_last
 
 WINDOW, DEVIATION = 11, 1.5  # of SSIM's Gaussian window, in pixels (Wang et al. 2004)
@@ -133,7 +133,7 @@ class Features:
     """
 
     def __init__(self, where: torch.device | str = "cpu") -> None:
-        self.net = channels_last(network(), where, torch.float32)
+        self.net = channels_last(own_features(), where, torch.float32)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return features [batch, features] of pictures from 0 to 1, whatever their precision."""

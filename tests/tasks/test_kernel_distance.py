@@ -14,7 +14,7 @@ from rgkit.chapters import own_classifier
 from rgkit.data import images, pictures
 from rgkit.data.augment import Augmenter
 from rgkit.data.vision import import_torchvision
-from rgkit.models import classification, features
+from rgkit.models import classification
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Translation, from_dict
 from rgkit.runs.records import Store
@@ -111,8 +111,8 @@ def test_a_blur_is_farther_the_wider_it_is_and_two_halves_are_near(true, compare
 
 
 def test_the_committed_file_is_small_whole_and_says_where_it_comes_from():
-    assert features.OWN.stat().st_size < 400_000
-    net, facts = features.read(features.OWN)
+    assert classification.OWN.stat().st_size < 400_000
+    net, facts = classification.read_classifier(classification.OWN)
     config = own_classifier.CONFIG
     assert from_dict(facts["config"]) == config
     assert {"accuracy", "commit", "fingerprint", "versions", "device", "seconds"} <= set(facts)
@@ -126,7 +126,7 @@ def test_the_committed_file_is_small_whole_and_says_where_it_comes_from():
     not images.SOURCES["cifar10"].available(), reason="CIFAR-10 is not at hand (RGKIT_DATA)"
 )
 def test_the_committed_classifier_knows_the_test_images():
-    net, facts = features.read(features.OWN)
+    net, facts = classification.read_classifier(classification.OWN)
     config = own_classifier.CONFIG.replace(images=100)
     _, (pictures, labels), *_ = task.TASK.splits(config, torch.device("cpu"))
     _, accuracy = classified(net, pictures, labels, autocast=False)
@@ -136,7 +136,7 @@ def test_the_committed_classifier_knows_the_test_images():
 
 def changed(tmp_path, **arrays):
     """A copy of the committed file with other arrays; None leaves one out."""
-    with np.load(features.OWN) as file:
+    with np.load(classification.OWN) as file:
         kept = {name: file[name] for name in file.files} | arrays
     path = tmp_path / "changed.npz"
     np.savez(path, **{name: value for name, value in kept.items() if value is not None})
@@ -155,19 +155,19 @@ def changed(tmp_path, **arrays):
 )
 def test_a_file_that_holds_something_else_is_named(tmp_path, arrays, message):
     with pytest.raises(ValueError, match=message):
-        features.read(changed(tmp_path, **arrays))
+        classification.read_classifier(changed(tmp_path, **arrays))
 
 
 def test_a_file_that_is_missing_damaged_or_another_is_named(tmp_path, monkeypatch):
     path = tmp_path / "own.npz"
     with pytest.raises(ValueError, match=r"own.npz cannot be read as a classifier: .*No such file"):
-        features.read(path)
-    path.write_bytes(features.OWN.read_bytes()[:5000])
+        classification.read_classifier(path)
+    path.write_bytes(classification.OWN.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"own.npz cannot be read as a classifier"):
-        features.read(path)
-    monkeypatch.setattr(features, "OWN", changed(tmp_path))
-    with pytest.raises(ValueError, match=rf"has the SHA-256 .*, not {features.DIGEST}…"):
-        features.network()
+        classification.read_classifier(path)
+    monkeypatch.setattr(classification, "OWN", changed(tmp_path))
+    with pytest.raises(ValueError, match=rf"has the SHA-256 .*, not {classification.DIGEST}…"):
+        classification.own_features()
 
 
 def test_a_classifier_can_be_made_again_and_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
@@ -178,7 +178,7 @@ def test_a_classifier_can_be_made_again_and_nothing_is_overwritten(tmp_path, mon
     said = capsys.readouterr()
     assert "epoch 1 of 1" in said.err
     assert "% of the test images" in said.out
-    net, facts = features.read(path)
+    net, facts = classification.read_classifier(path)
     assert net.training is False
     assert facts["config"]["model"] == "resnet8(2)"
     before = path.read_bytes()
