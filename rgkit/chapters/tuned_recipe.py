@@ -147,7 +147,7 @@ def best_rates(
 
     if check(profile) != "best" or (like is not None and like.profile == "smoke"):
         plan = made(profile, like)
-        here = plan.search.profile != "quick" or IMAGES.here()
+        here = plan.search.profile != "quick" or IMAGES.here
         if not here and len(whole(plan)) < len(plan.seeds):
             return made(profile, Grid(profile="embedded"))  # what is missing cannot be trained here
         return plan

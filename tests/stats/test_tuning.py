@@ -14,7 +14,7 @@ from rgkit.chapters import discarded
 from rgkit.data.source import Source
 from rgkit.figures import plots
 from rgkit.runs import profiles
-from rgkit.runs.grid import Grid, around, cross
+from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
@@ -149,7 +149,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert (main.profile, main[0].config.images) == ("embedded", 0)
     held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
     assert held[0].config.data == "digits"
-    assert held[0].config.validation == profiles.HELD_OUT["embedded"]
+    assert held[0].config.validation == profiles.IMAGES.held["embedded"]
     quick = Grid((), "quick")
     assert not profiles.classification("quick", like=quick, arm=["RG"]).train
     monkeypatch.setattr(Source, "available", lambda self: True)
@@ -174,13 +174,13 @@ def test_a_grid_without_anything_to_tell_the_groups_apart_is_refused(store):
 
 
 def test_variations_are_labelled_with_every_axis():
-    cells = around(BASE, {"arm": ["plain", "RG"]}, [{"momentum": [0.9]}, {"batch": [8, 16]}])
+    cells = cross(BASE, {"arm": ["plain", "RG"]}, vary=[{"momentum": [0.9]}, {"batch": [8, 16]}])
     assert len(cells) == 2 + 4
     assert {tuple(cell.labels) for cell in cells} == {("arm", "momentum", "batch")}
     for cell in cells:
         assert cell.config.momentum == cell.labels["momentum"]
         assert cell.config.batch == cell.labels["batch"]
-    alone = around(BASE, {"seed": [0]}, [{"arm": ["RG"]}, {"lr": [0.3]}])
+    alone = cross(BASE, {"seed": [0]}, vary=[{"arm": ["RG"]}, {"lr": [0.3]}])
     assert [cell.labels["arm"] for cell in alone] == ["RG", "plain"]
 
 

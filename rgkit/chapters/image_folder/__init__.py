@@ -116,7 +116,6 @@ FOLDERS = Sizes(
     },
     {"data": "scenes"},
     {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
-    lambda: images.SOURCES["cifar10"].available(),
     "embedded scenes, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 
