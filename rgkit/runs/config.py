@@ -218,8 +218,13 @@ class Trained(Config):
 
     @property
     def chance(self) -> float:
-        """What a run that diverged counts as, in percent."""
-        return 0.0
+        """What a run that diverged counts as, in percent: the accuracy of a guess, or 0.
+
+        >>> from rgkit.runs.kinds import Classification, Segmentation
+        >>> Classification().chance, Classification(data="cifar100").chance, Segmentation().chance
+        (10.0, 1.0, 0.0)
+        """
+        return 100 / len(self.source.classes) if self.measure == "test_accuracy" else 0.0
 
     @property
     def coefficient(self) -> float:

@@ -90,15 +90,6 @@ class Classification(Trained):
         """
         return self.weight_decay / self.lr if self.independent_decay else self.weight_decay
 
-    @property
-    def chance(self) -> float:
-        """The accuracy of a guess, in percent: every class is as large as any other.
-
-        >>> Classification().chance, Classification(data="cifar100").chance
-        (10.0, 1.0)
-        """
-        return 100 / len(self.source.classes)
-
 
 @dataclass(frozen=True)
 class Segmentation(Trained):
