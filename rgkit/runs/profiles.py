@@ -33,14 +33,14 @@ class Sizes:
     Attributes
     ----------
     plain : the run whose settings hold unless a profile has others
-    profiles : what each has on top
+    profiles : what each has on top; the last one, "paper", has nothing
     embedded : what `quick` becomes where its data are neither recorded nor at hand
     held : training images held out where a setting is to be chosen on them
     missing : what a page says where they are not
     """
 
     plain: Trained
-    profiles: Mapping[str, dict[str, Any]]
+    profiles: dict[str, dict[str, Any]]
     embedded: dict[str, Any]
     held: Mapping[str, int]
     missing: str
@@ -60,7 +60,6 @@ IMAGES = Sizes(
         },
         "quick": {"images": 20_000, "model": "resnet8(16)", "epochs": 10},
         "short": {"epochs": 30},
-        "paper": {},
     },
     {"data": "digits", "images": 0, "augment": "crop"},
     {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300},
@@ -78,7 +77,6 @@ PICTURES = Sizes(
             "batch": 8,
         },
         "short": {"data": "camvid", "size": 360, "model": "pspnet('resnet50')", "epochs": 60},
-        "paper": {},
     },
     {"data": "scenes", "size": 32},
     {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
@@ -98,7 +96,6 @@ PAIRS = Sizes(
             "epochs": 20, "batch": 8,
         },
         "short": {"data": "maps-200", "epochs": 40, "batch": 8},
-        "paper": {},
     },
     # Of scenes only this direction can be learned: the colours of a label map tell no picture.
     {"data": "scenes", "direction": "a_to_b"},
@@ -141,7 +138,7 @@ def pick(
     """
     if check(profile) != "best":
         return profile, "", options[profile]
-    highest = [name for name in reversed(NAMES[1:]) if name in options]
+    highest = NAMES[:0:-1]
     for name in highest:
         if all(store.has(cell.config) for cell in options[name]):
             return name, "", options[name]
@@ -257,7 +254,7 @@ def trained(
 
     def cells(name: str) -> tuple[Cell, ...]:
         main = "quick" if name == "embedded" else name
-        changes = sizes.profiles[main] | (base or {}) | own.get(main, {})
+        changes = sizes.profiles.get(main, {}) | (base or {}) | own.get(main, {})
         if name == "embedded":
             changes |= sizes.embedded | own.get(name, {})
         changes |= {"validation": sizes.held[name]} if validation else {}
@@ -270,7 +267,7 @@ def trained(
     if like is not None:
         here = like.profile != "quick" or sizes.here
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
-    options = {name: cells(name) for name in sizes.profiles}
+    options = {name: cells(name) for name in NAMES}
     name, note, chosen = pick(options, profile, store)
     whole = all(store.has(cell.config) for cell in chosen)
     if name == "quick" and not whole and not sizes.here:

@@ -102,7 +102,6 @@ BOXES = Sizes(
             "weight_decay": 0.0, "schedule": "step", "precision": "float32",
         },
         "short": {"size": 256, "images": 1_000},
-        "paper": {},
     },
     {},
     {"smoke": 20, "quick": 100, "short": 500, "paper": 500, "embedded": 100},

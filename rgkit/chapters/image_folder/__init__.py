@@ -103,7 +103,6 @@ FOLDERS = Sizes(
             "data": "cifar10-5000", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
         },
         "short": {"epochs": 24},
-        "paper": {},
     },
     {"data": "scenes"},
     {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
