@@ -70,6 +70,13 @@ class Steps:
         passed = self.epoch if per == "epoch" else self.step / self.per_epoch
         return np.asarray(passed / self.epochs, np.float64)
 
+    def past(self, part: float) -> NDArray[np.bool_]:
+        """Return whether that part of the run is over, counted in whole epochs.
+
+        A hair below it: 0.7 of 10 epochs is epoch 7 whatever the rounding.
+        """
+        return np.asarray(self.done() >= part - 1e-9)
+
     def uniforms(self, name: str) -> Floats:
         """Return two U(0, 1) numbers of a stream for each step, [*step.shape, 2].
 
@@ -352,8 +359,7 @@ class Late(Law):
         object.__setattr__(self, "then", str(later))
 
     def values(self, at: Steps) -> Floats:
-        # A hair below: 0.7 of 10 epochs is epoch 7 whatever the rounding.
-        return np.where(at.done() >= self.after - 1e-9, law(self.then).values(at), 1.0)
+        return np.where(at.past(self.after), law(self.then).values(at), 1.0)
 
     @property
     def chance(self) -> bool:
@@ -362,7 +368,8 @@ class Late(Law):
     def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         if not self.chance:
             return super().moments(epochs, per_epoch)
-        part = float(np.mean(np.arange(epochs) / epochs >= self.after - 1e-9))
+        every = np.arange(epochs)
+        part = float(Steps(every, every, epochs, 1, 0).past(self.after).mean())
         m1, m2 = law(self.then).moments(epochs)
         return 1 - part + part * m1, 1 - part + part * m2
 

@@ -121,8 +121,7 @@ class Step(Schedule):
         self.require(inside, "milestones are parts of the run, between 0 and 1")
 
     def values(self, at: Steps) -> Floats:
-        # A hair below the milestone: 0.7 of 10 epochs is epoch 7 whatever the rounding.
-        passed = sum((at.done() >= m - 1e-9).astype(int) for m in self.milestones)
+        passed = sum(at.past(m).astype(int) for m in self.milestones)
         return self.decay ** np.asarray(passed, np.float64)
 
 
