@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import Any
 
 HOMES = {
-    "stats.compare": "contrasts crossing epochs_to overall paired unpaired",
     "runs.kinds": "Classification Segmentation Translation",
     "runs.results": "Results collect",
     "train.execute": "run",
@@ -17,9 +16,10 @@ HOMES = {
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "banner conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
-    "DELTA_SSIM Difference difference judge judge_equal pairs_needed pool runs_needed",
+    "DELTA_SSIM Difference contrasts crossing difference epochs_to judge judge_equal overall "
+    "paired pairs_needed pool runs_needed unpaired",
     "runs.records": "Record Store",
-    "stats.tuning": "at_best best_rates chosen crossfit two_or_more",
+    "stats.tuning": "at_best chosen crossfit two_or_more",
 }
 HOME_OF = {name: home for home, names in HOMES.items() for name in names.split()}
 

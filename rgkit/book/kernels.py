@@ -33,7 +33,7 @@ CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
 IMPORTS = (
     "papermill", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp",
     "ipykernel.debugger", "IPython.core.pylabtools", "yaml", "matplotlib.backends.backend_agg",
-    "contourpy", "pandas.io.formats.html", "rgkit.stats.compare", "rgkit.book.report",
+    "contourpy", "pandas.io.formats.html", "rgkit.stats.differences", "rgkit.book.report",
     "rgkit.figures.plots", "rgkit.stats.tuning",
 )  # fmt: skip
 WITH_TORCH = ("rgkit.train.pool", "rgkit.tasks.classification")  # which records do not need

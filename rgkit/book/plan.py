@@ -16,10 +16,9 @@ from types import FrameType
 from typing import Any
 
 from rgkit.book.notebook import UsageError, check_parameters, find, grid
-from rgkit.runs import archive
 from rgkit.runs.grid import Grid, blocks, in_order
 from rgkit.runs.kinds import Config, Trained
-from rgkit.runs.records import Store
+from rgkit.runs.records import Merged, Store
 from rgkit.train.progress import Estimator, clock
 
 
@@ -211,8 +210,8 @@ def merge(args: argparse.Namespace) -> int:
         path = Path(name)
         if not path.exists():
             raise UsageError(f"{name}: there is no such archive or folder")
-        merged = archive.merge(path, store)
-        if merged == archive.Merged():
+        merged = store.merge(path)
+        if merged == Merged():
             raise UsageError(f"{name}: it holds no record")
         refused += len(merged.refused)
         print(

@@ -183,7 +183,6 @@ def describe(grid: Grid) -> str:
         # Where the axes are not all crossed, a product would be read as one.
         crossed=len(grid) == math.prod(map(len, axes.values())),
         one=one,
-        scales=one.scales() if one else {},
         note=grid.note,
     )
 

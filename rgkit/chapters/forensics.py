@@ -151,8 +151,8 @@ def rates(epochs: int, lr: float) -> pd.DataFrame:
     [[0.1, 0.1], [0.0536, 0.1], [0.0016, 0.1]]
     """
     both = {"meant": schedules.schedule("poly"), "used": schedules.Discarded("poly").effective()}
-    size = {"steps_per_epoch": 1, "epochs": epochs}
-    table = {name: lr * one.factor(np.arange(epochs), **size) for name, one in both.items()}
+    size = {"per_epoch": 1, "epochs": epochs}
+    table = {name: lr * one.draw(np.arange(epochs), **size) for name, one in both.items()}
     return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
 
 

@@ -45,7 +45,7 @@ def falls(schedule: str, epochs: int) -> bool:
     True
     """
     steps = np.arange(100 * epochs)
-    factor = schedules.schedule(schedule).factor(steps, steps_per_epoch=100, epochs=epochs)
+    factor = schedules.schedule(schedule).draw(steps, per_epoch=100, epochs=epochs)
     return bool(factor[-10 * epochs :].mean() < 0.5 * factor.mean())
 
 

@@ -21,10 +21,9 @@ def step_sizes(config: Trained, rate: float) -> np.ndarray:
     array([0.5, 0.5])
     """
     per_epoch, steps = config.steps // config.epochs, np.arange(config.steps)
-    length = {"epochs": config.epochs, "seed": config.seed}
-    curve = schedules.schedule(config.schedule).factor(steps, steps_per_epoch=per_epoch, **length)
-    law = laws.law(config.weight)
-    u = law.draw(steps, steps // per_epoch, per_epoch=per_epoch, **length)
+    length = {"per_epoch": per_epoch, "epochs": config.epochs, "seed": config.seed}
+    curve = schedules.schedule(config.schedule).draw(steps, **length)
+    u = laws.law(config.weight).draw(steps, **length)
     return u * curve * config.lr / rate
 
 

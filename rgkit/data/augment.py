@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rgkit.data.scenes import VOID
-from rgkit.method.streams import stream
+from rgkit.method.laws import stream
 
 # Order, dy, dx and mirror of one epoch, each [count]: see `epoch_plan`.
 Plan = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

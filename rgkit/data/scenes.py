@@ -207,7 +207,7 @@ def scenes(count: int, size: int = 32, *, seed: int = 0, split: str = "train") -
         raise ValueError(f"seed is {seed}; it must be from 0 to 2**64 - 1")
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(map(repr, SPLITS))}")
-    # Two streams, both read scene by scene; 256 keeps them apart from rgkit.method.streams.
+    # Two streams, both read scene by scene; 256 keeps them apart from rgkit.method.laws.
     keys = [np.array([seed, 256 + 2 * SPLITS.index(split) + k], np.uint64) for k in range(2)]
     layout, grain = (np.random.Generator(np.random.Philox(key=key)) for key in keys)
     step = max(1, 2**15 // size**2)  # few enough pixels for the temporaries to stay in cache

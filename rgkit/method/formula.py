@@ -14,10 +14,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rgkit.method.spec import nearest
-from rgkit.method.streams import Floats, Steps
 
+Floats = NDArray[np.float64]
 NAMES = {
     "t": "the part of the run that is done, from 0 up to below 1",
     "step": "optimizer steps since the start of the run",
@@ -125,9 +126,8 @@ def _value(node: ast.expr, known: Mapping[str, Floats]) -> Any:
             return known[name] if name in known else np.float64(CONSTANTS[name])
         case ast.UnaryOp(op=op, operand=inner):
             return OPERATORS[type(op)](_value(inner, known))
-        case ast.BinOp(left=left, op=op, right=right):
-            return OPERATORS[type(op)](_value(left, known), _value(right, known))
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
+        case ast.BinOp(left, op, right) | ast.Compare(left, [op], [right]):
+            # Times 1, because a comparison is a truth.
             return OPERATORS[type(op)](_value(left, known), _value(right, known)) * np.float64(1)
         case ast.Call(func=ast.Name(id=name), args=args):
             return FUNCTIONS[name][0](*(_value(arg, known) for arg in args))
@@ -155,28 +155,6 @@ def evaluate(text: str, **known: Floats) -> Floats:
         why = why if np.isfinite(values[at]) else "which is not a finite number"
         raise ValueError(f"formula {text!r} is {values[at]:g} at {place or 'every step'}, {why}")
     return values
-
-
-def draw(text: str, steps: Steps, stream: str) -> Floats:
-    """Return the values of a formula at steps of a run, [*step.shape]; pure in the step.
-
-    Where the steps in an epoch are unknown, t is counted in whole epochs.
-
-    Parameters
-    ----------
-    stream : of the random numbers; the u of "weight" are the numbers of the law ``uniform``
-    """
-    length, wanted = steps.per_epoch * steps.epochs, used(text)
-    known = {
-        "t": steps.step / length if length else steps.done(),
-        "step": np.asarray(steps.step, float),
-        "epoch": np.asarray(steps.epoch, float),
-    }
-    if "u" in wanted:
-        known["u"] = steps.uniforms(stream)[..., 1]
-    if "n" in wanted:
-        known["n"] = steps.normals(f"{stream} normal")
-    return evaluate(text, **known)
 
 
 @functools.cache

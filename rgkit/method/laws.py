@@ -3,6 +3,10 @@
 Every law is pure in (step, epoch): the weight of step 1,000 is the same whether the 999 before it
 were asked for or not. A law knows its mean m1 and second moment m2, which is all that the theory
 needs but for the almost-sure threshold (predictions 1 to 7 of the book).
+
+Arms of one seed differ in nothing but the trick: initial weights, batch order, augmentation and
+loss weight each have a stream of random numbers of their own. Whether an arm draws loss weights or
+not, its images arrive in the same order with the same crops.
 """
 
 from __future__ import annotations
@@ -11,13 +15,80 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rgkit.method import formula
+from rgkit.method.formula import Floats
 from rgkit.method.spec import Spec, number, parse, registry
-from rgkit.method.streams import Floats, Steps
 
+Ints = NDArray[np.int64]
 STEPS_PER_EPOCH = 391  # of CIFAR-10 in batches of 128, where nobody says
+# Initial weights come from torch's own generator, seeded alone: see `rgkit.models.classification`.
+STREAMS = {"order": 2, "augment": 3, "weight": 4, "noise": 6}
+# A formula's chance on the learning rate, and its normal numbers on either.
+STREAMS |= {"rate": 7, "weight normal": 8, "rate normal": 9}
+STREAMS |= {"half": 10}  # of the images, which is mirrored in even epochs
+
+
+def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:
+    """Return the generator of one stream at the start of one epoch.
+
+    The Philox generator is counter-based: the same (seed, name, epoch) gives the same numbers
+    whatever was drawn before.
+
+    >>> float(stream(0, "weight").random()) == float(stream(0, "weight").random())
+    True
+    """
+    key = np.array([seed, STREAMS[name]], dtype=np.uint64)
+    counter = np.array([0, 0, 0, epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of a run: all that a law or a schedule may know of them.
+
+    Attributes
+    ----------
+    step, epoch : int64, of one shape
+        Optimizer steps since the start of the run, and the epochs that they belong to.
+    epochs, per_epoch : int
+        Epochs in the run, and steps in an epoch; a `per_epoch` of 0 is unknown.
+    seed : int
+    """
+
+    step: Ints
+    epoch: Ints
+    epochs: int
+    per_epoch: int
+    seed: int
+
+    def done(self, per: str = "epoch") -> Floats:
+        """Return the part of the run that is over, counted in whole epochs or per "step"."""
+        if per == "step" and not self.per_epoch:
+            raise ValueError("per_epoch=0 given; what changes at each step asks for the number")
+        passed = self.epoch if per == "epoch" else self.step / self.per_epoch
+        return np.asarray(passed / self.epochs, np.float64)
+
+    def past(self, part: float) -> NDArray[np.bool_]:
+        """Return whether that part of the run is over, counted in whole epochs.
+
+        A hair below it: 0.7 of 10 epochs is epoch 7 whatever the rounding.
+        """
+        return np.asarray(self.done() >= part - 1e-9)
+
+    def uniforms(self, name: str) -> Floats:
+        """Return two U(0, 1) numbers of a stream for each step, [*step.shape, 2].
+
+        They are a prefix of one endless stream, so each step has its own whoever else is asked.
+        """
+        drawn = stream(self.seed, name).random((self.step.max(initial=-1) + 1, 2))
+        return np.asarray(drawn[self.step])
+
+    def normals(self, name: str) -> Floats:
+        """Return a standard normal number of a stream for each step, [*step.shape]."""
+        drawn = stream(self.seed, name).standard_normal(self.step.max(initial=-1) + 1)
+        return np.asarray(drawn[self.step])
 
 
 @dataclass(frozen=True)
@@ -32,6 +103,50 @@ class Curve(Spec):
     def values(self, at: Steps) -> Floats:
         """Return the numbers at steps of a run, [*at.step.shape]: what a law or schedule is."""
         raise NotImplementedError
+
+    def draw(
+        self,
+        step: ArrayLike,
+        epoch: ArrayLike | None = None,
+        *,
+        epochs: int = 100,
+        seed: int = 0,
+        per_epoch: int = 0,
+    ) -> Floats:
+        """Return the loss weight, or learning rate / base learning rate, at steps of a run.
+
+        Parameters
+        ----------
+        step, epoch : int or array of int, broadcast together
+            Optimizer step since the start of the run, and the epoch that it belongs to; without
+            one it is that of the step, or the first where the steps in an epoch are unknown.
+        epochs : int
+            Length of the run, which what decays is scaled to.
+        seed : int
+            Seed of the random stream; what is without chance ignores it.
+        per_epoch : int
+            Steps in an epoch, for what changes within one; 0 is unknown.
+
+        Returns
+        -------
+        float64 array of the broadcast shape
+
+        Examples
+        --------
+        >>> Uniform(0, 1).draw([0, 1, 2], seed=0).shape
+        (3,)
+        >>> Linear(2, 0).draw([0, 500], per_epoch=10).tolist()
+        [2.0, 1.0]
+        """
+        if epochs < 1:
+            raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
+        if per_epoch < 0:
+            raise ValueError(f"per_epoch={per_epoch} given; 1 or more, or 0 where it is unknown")
+        steps = np.asarray(step, np.int64)
+        if epoch is None:
+            epoch = steps // per_epoch if per_epoch else 0
+        steps, at = np.broadcast_arrays(steps, np.asarray(epoch, np.int64))
+        return np.asarray(self.values(Steps(steps, at, epochs, per_epoch, seed)), np.float64)
 
     def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         """Return the mean m1 and the second moment m2 over a run.
@@ -59,7 +174,15 @@ class Written(Curve):
         return formula.chance(self.text)
 
     def values(self, at: Steps) -> Floats:
-        return formula.draw(self.text, at, self.stream)
+        used, length = formula.used(self.text), at.per_epoch * at.epochs
+        # Where the steps in an epoch are unknown, t is counted in whole epochs.
+        known = {"t": at.step / length if length else at.done()}
+        known |= {"step": np.asarray(at.step, float), "epoch": np.asarray(at.epoch, float)}
+        if "u" in used:  # those of "weight" are the numbers of the law `uniform`
+            known["u"] = at.uniforms(self.stream)[..., 1]
+        if "n" in used:
+            known["n"] = at.normals(f"{self.stream} normal")
+        return formula.evaluate(self.text, **known)
 
     def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         if self.chance:
@@ -70,44 +193,6 @@ class Written(Curve):
 @dataclass(frozen=True)
 class Law(Curve):
     """Base of all laws of the loss weight."""
-
-    def draw(
-        self,
-        step: ArrayLike,
-        epoch: ArrayLike = 0,
-        *,
-        epochs: int = 100,
-        seed: int = 0,
-        per_epoch: int = 0,
-    ) -> Floats:
-        """Return u at the given steps and epochs.
-
-        Parameters
-        ----------
-        step, epoch : int or array of int, broadcast together
-            Optimizer step since the start of the run, and the epoch that it belongs to.
-        epochs : int
-            Length of the run, which the decaying laws are scaled to.
-        seed : int
-            Seed of the loss-weight stream; laws without chance ignore it.
-        per_epoch : int
-            Steps in an epoch, for a law that changes within one; 0 is unknown.
-
-        Returns
-        -------
-        float64 array of the broadcast shape
-
-        Examples
-        --------
-        >>> Uniform(0, 1).draw([0, 1, 2], seed=0).shape
-        (3,)
-        >>> Linear(2, 0).draw([0, 0], [0, 50], epochs=100).tolist()
-        [2.0, 1.0]
-        """
-        if epochs < 1:
-            raise ValueError(f"epochs={epochs} given; a run has at least 1 epoch")
-        steps, at = np.broadcast_arrays(np.asarray(step, np.int64), np.asarray(epoch, np.int64))
-        return np.asarray(self.values(Steps(steps, at, epochs, per_epoch, seed)), np.float64)
 
 
 # --- laws with chance -------------------------------------------------------------------------
@@ -274,8 +359,7 @@ class Late(Law):
         object.__setattr__(self, "then", str(later))
 
     def values(self, at: Steps) -> Floats:
-        # A hair below: 0.7 of 10 epochs is epoch 7 whatever the rounding.
-        return np.where(at.done() >= self.after - 1e-9, law(self.then).values(at), 1.0)
+        return np.where(at.past(self.after), law(self.then).values(at), 1.0)
 
     @property
     def chance(self) -> bool:
@@ -284,7 +368,8 @@ class Late(Law):
     def moments(self, epochs: int = 100, per_epoch: int = STEPS_PER_EPOCH) -> tuple[float, float]:
         if not self.chance:
             return super().moments(epochs, per_epoch)
-        part = float(np.mean(np.arange(epochs) / epochs >= self.after - 1e-9))
+        every = np.arange(epochs)
+        part = float(Steps(every, every, epochs, 1, 0).past(self.after).mean())
         m1, m2 = law(self.then).moments(epochs)
         return 1 - part + part * m1, 1 - part + part * m2
 

@@ -5,34 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from rgkit.method import laws
+from rgkit.method.formula import Floats
+from rgkit.method.laws import Steps
 from rgkit.method.spec import number, one_of, parse, registry
-from rgkit.method.streams import Floats, Steps
 
 
 @dataclass(frozen=True)
 class Schedule(laws.Curve):
-    """Base of all schedules; pure in the step."""
+    """Base of all schedules; pure in the step.
 
-    def factor(
-        self, step: ArrayLike, *, steps_per_epoch: int, epochs: int, seed: int = 0
-    ) -> Floats:
-        """Return learning rate / base learning rate at the given steps, float64 [*step.shape].
-
-        Only a formula with chance in it depends on the seed.
-
-        >>> Poly(1.0).factor([0, 10], steps_per_epoch=10, epochs=2).tolist()
-        [1.0, 0.5]
-        """
-        if steps_per_epoch < 1 or epochs < 1:
-            raise ValueError(
-                f"steps_per_epoch={steps_per_epoch}, epochs={epochs} given; both must be 1 or more"
-            )
-        steps = np.asarray(step, np.int64)
-        at = Steps(steps, steps // steps_per_epoch, epochs, steps_per_epoch, seed)
-        return np.asarray(self.values(at), np.float64)
+    >>> Poly(1.0).draw([0, 10], per_epoch=10, epochs=2).tolist()
+    [1.0, 0.5]
+    """
 
     def effective(self) -> Schedule:
         """Return the schedule that the optimizer really sees (itself, but for `discarded`)."""
@@ -135,8 +121,7 @@ class Step(Schedule):
         self.require(inside, "milestones are parts of the run, between 0 and 1")
 
     def values(self, at: Steps) -> Floats:
-        # A hair below the milestone: 0.7 of 10 epochs is epoch 7 whatever the rounding.
-        passed = sum((at.done() >= m - 1e-9).astype(int) for m in self.milestones)
+        passed = sum(at.past(m).astype(int) for m in self.milestones)
         return self.decay ** np.asarray(passed, np.float64)
 
 
@@ -144,7 +129,7 @@ class Step(Schedule):
 class Triangular(Schedule):
     """Up to 1 and down again, once, on straight lines; the defaults are those of Jordan 2024.
 
-    >>> Triangular().factor([0, 23, 100], steps_per_epoch=100, epochs=1).round(3).tolist()
+    >>> Triangular().draw([0, 23, 100], per_epoch=100, epochs=1).round(3).tolist()
     [0.2, 1.0, 0.07]
     """
 

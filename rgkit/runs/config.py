@@ -96,8 +96,8 @@ class Config:
         """Require that settings are among their choices; ConfigError names the nearest right."""
         for name, known in choices.items():
             value, names = getattr(self, name), list(known)
-            hint = "" if value in names else nearest(str(value), names).removeprefix("; ")
-            require(value in names, name, value, hint)
+            if value not in names:
+                raise ConfigError(f"{name}={value!r} given{nearest(str(value), names)}")
 
     def key(self, fingerprint: str) -> str:
         """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
@@ -124,6 +124,7 @@ class Trained(Config):
     augments : the augmentations that the task knows
     sources : the data sets that the task knows, by name
     added : metrics of an epoch that records may lack, because they are older; tables have NaN there
+    scales : what a profile means for runs like these, in words, where it is not the usual
 
     Parameters
     ----------
@@ -160,6 +161,7 @@ class Trained(Config):
     sources: ClassVar[Mapping[str, Source]] = images.SOURCES
     smallest: ClassVar[int] = 2  # batch norm takes a mean over it
     added: ClassVar[tuple[str, ...]] = ()
+    scales: ClassVar[Mapping[str, str]] = {}
     augments: ClassVar[tuple[str, ...]] = AUGMENTS
 
     data: str = "cifar10"
@@ -210,18 +212,19 @@ class Trained(Config):
 
         return model(self.model)
 
-    def scales(self) -> Mapping[str, str]:
-        """Return what a profile means for runs like this one, in words, if not the usual."""
-        return {}
-
     def about(self) -> str:
         """Return what else a page says of its runs, to follow the name of the data."""
         return ""
 
     @property
     def chance(self) -> float:
-        """What a run that diverged counts as, in percent."""
-        return 0.0
+        """What a run that diverged counts as, in percent: the accuracy of a guess, or 0.
+
+        >>> from rgkit.runs.kinds import Classification, Segmentation
+        >>> Classification().chance, Classification(data="cifar100").chance, Segmentation().chance
+        (10.0, 1.0, 0.0)
+        """
+        return 100 / len(self.source.classes) if self.measure == "test_accuracy" else 0.0
 
     @property
     def coefficient(self) -> float:

@@ -93,10 +93,9 @@ def arm_of(arm: str, config: T) -> T:
     >>> arm_of("lr linear(2, 0)", Classification()).schedule
     "like('linear(2, 0)')"
     """
-    if arm.startswith("mean of "):
-        return mean_of(config, arm_of(arm.removeprefix("mean of "), config))
-    if arm.startswith("coin of "):
-        return coin_of(config, arm_of(arm.removeprefix("coin of "), config))
+    for words, control in (("mean of ", mean_of), ("coin of ", coin_of)):
+        if arm.startswith(words):
+            return control(config, arm_of(arm.removeprefix(words), config))
     named, _, where = arm.partition(" on ")
     if where:
         return arm_of(named, config).replace(acts_on=where)
@@ -123,21 +122,22 @@ def arm_of(arm: str, config: T) -> T:
 DIGITS = 3  # of the numbers in a control: a rate half a percent off is the same rate
 
 
-def _check(plain: Trained, trick: Trained) -> None:
-    """Refuse what is no trick of the kind that has a mean."""
+def _curve(plain: Trained, trick: Trained) -> tuple[str, laws.Curve]:
+    """Return the setting that a trick changes, and its curve; ConfigError for no such trick."""
     if trick == plain or trick != plain.replace(weight=trick.weight, schedule=trick.schedule):
         raise ConfigError(
             f"a control of {trick.brief()!r} asked for; a trick is a law of the loss weight, or "
             "'lr ' and one, such as \"lr formula('u')\""
         )
+    if trick.weight == plain.weight:
+        return "schedule", schedules.schedule(trick.schedule)
+    return "weight", laws.law(trick.weight)
 
 
-def _moments(plain: Trained, trick: Trained) -> tuple[bool, float, float]:
-    """Return whether the trick is on the learning rate, and its two moments over the run."""
-    _check(plain, trick)
-    on_rate = trick.weight == plain.weight
-    curve = schedules.schedule(trick.schedule) if on_rate else laws.law(trick.weight)
-    return on_rate, *curve.moments(trick.epochs, trick.steps // trick.epochs)
+def _moments(plain: Trained, trick: Trained) -> tuple[str, float, float]:
+    """Return the setting that a trick changes, and its two moments over the run."""
+    setting, curve = _curve(plain, trick)
+    return setting, *curve.moments(trick.epochs, trick.steps // trick.epochs)
 
 
 def mean_of(plain: T, trick: T) -> T:
@@ -161,9 +161,9 @@ def mean_of(plain: T, trick: T) -> T:
     >>> mean_of(plain, plain.replace(schedule="formula('u')")).lr
     0.05
     """
-    on_rate, exact, _ = _moments(plain, trick)
+    setting, exact, _ = _moments(plain, trick)
     mean = float(f"{exact:.{DIGITS}g}")
-    if on_rate:
+    if setting == "schedule":
         # Rounded, so that 0.05 is the same run wherever it comes from.
         return plain.replace(lr=float(f"{plain.lr * mean:.6g}"), schedule="constant")
     return plain.replace(weight=f"constant({mean})")
@@ -181,11 +181,11 @@ def coin_of(plain: T, trick: T) -> T:
     >>> coin_of(plain, plain.replace(weight="uniform(0, 1)")).weight
     "formula('0.667 * (u < 0.75)')"
     """
-    on_rate, mean, second = _moments(plain, trick)
+    setting, mean, second = _moments(plain, trick)
     if not second > 0:
         raise ConfigError(f"a coin of {trick.brief()!r} asked for; it is 0 at every step")
     text = f"formula('{second / mean:.{DIGITS}g} * (u < {mean**2 / second:.{DIGITS}g})')"
-    return plain.replace(**{"schedule" if on_rate else "weight": text})
+    return plain.replace(**{setting: text})
 
 
 def arms_for(trick: str, also: Sequence[str] = ()) -> dict[str, str]:
@@ -210,10 +210,9 @@ def arms_for(trick: str, also: Sequence[str] = ()) -> dict[str, str]:
     ['plain', 'the trick', 'its mean', 'its coin', 'RG']
     """
     plain = Classification()
-    made = arm_of(trick, plain)
-    _check(plain, made)
+    _, curve = _curve(plain, arm_of(trick, plain))
     found = {"plain": "plain", trick: "the trick", f"mean of {trick}": "its mean"}
-    if laws.law(made.weight).chance or schedules.schedule(made.schedule).chance:
+    if curve.chance:
         found[f"coin of {trick}"] = "its coin"
     return found | {arm: arm for arm in also if arm not in found}
 
@@ -313,7 +312,33 @@ def in_order(grids: Iterable[Grid]) -> list[Config]:
     return [config for _, config in sorted(places, key=lambda pair: pair[0])]
 
 
-def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -> tuple[Cell, ...]:
+def _config(base: Config, labels: Mapping[str, Any]) -> Config:
+    """Return the config of a cell; ConfigError for labels that contradict each other."""
+    settings = {name: value for name, value in labels.items() if name not in ("arm", "protocol")}
+    if "protocol" in labels:
+        fixed = protocol_of(labels["protocol"], base.task)
+        for name in fixed.keys() & settings.keys():
+            both = f"the axes 'protocol' and {name!r} given"
+            raise ConfigError(f"{both}; the first sets the second")
+        settings |= fixed
+    config = base.replace(**settings)
+    if "arm" not in labels:
+        return config
+    if not isinstance(config, Trained):
+        raise ConfigError(f"the axis 'arm' is for training, not for {base.task}")
+    arm, schedule = str(labels["arm"]), labels.get("schedule", "constant")
+    still = schedules.schedule(schedule).effective() == schedules.Constant()
+    if arm.startswith("lr ") and not still:
+        raise ConfigError(f"arm={arm!r} and schedule={schedule!r} given; the arm brings its own")
+    return arm_of(arm, config)
+
+
+def cross(
+    base: Config,
+    axes: Mapping[str, Iterable[Any]],
+    priority: int = 50,
+    vary: Iterable[Mapping[str, Iterable[Any]]] = ({},),
+) -> tuple[Cell, ...]:
     """Cross the axes over a base config; the last axis varies fastest.
 
     The axis ``arm`` takes names of `ARMS` or laws of the loss weight. It is applied last, so that
@@ -322,52 +347,28 @@ def cross(base: Config, axes: Mapping[str, Iterable[Any]], priority: int = 50) -
     config, and none that a protocol sets. An arm "lr ..." brings a curve of its own, so no cell may
     have a `schedule` that falls.
 
+    Parameters
+    ----------
+    vary : one crossing for each, in which these axes replace their namesakes or join them
+        Every cell is labelled with every axis; one that it does not vary has the value of the base.
+
+    Examples
+    --------
     >>> cells = cross(Classification(), {"arm": ["plain", "RG"], "seed": range(3)})
     >>> len(cells), cells[3].labels, cells[3].config.weight
     (6, {'arm': 'RG', 'seed': 0}, 'uniform(0, 1)')
-    """
-    lists = {name: list(values) for name, values in axes.items()}
-    cells = []
-    for values in itertools.product(*lists.values()):
-        labels = dict(zip(lists, values, strict=True))
-        named = labels.get("protocol")
-        settings = protocol_of(named, base.task) if named is not None else {}
-        own = {k: v for k, v in labels.items() if k not in ("arm", "protocol")}
-        for name in settings.keys() & own.keys():
-            raise ConfigError(f"the axes 'protocol' and {name!r} given; the first sets the second")
-        config = base.replace(**(settings | own))
-        if "arm" in labels:
-            arm, schedule = str(labels["arm"]), labels.get("schedule", "constant")
-            still = schedules.schedule(schedule).effective() == schedules.Constant()
-            if arm.startswith("lr ") and not still:
-                both = f"arm={arm!r} and schedule={schedule!r} given"
-                raise ConfigError(f"{both}; the arm brings its own")
-            if not isinstance(config, Trained):
-                raise ConfigError(f"the axis 'arm' is for training, not for {base.task}")
-            config = arm_of(labels["arm"], config)
-        cells.append(Cell(labels, config, priority))
-    return tuple(cells)
-
-
-def around(
-    base: Config,
-    axes: Mapping[str, Iterable[Any]],
-    variations: Sequence[Mapping[str, Iterable[Any]]],
-    priority: int = 50,
-) -> tuple[Cell, ...]:
-    """Cross the axes once for each variation, whose axes replace their namesakes or join them.
-
-    Every cell is labelled with every axis; one that it does not vary has the value of the base.
-
-    >>> cells = around(Classification(), {"arm": ["plain"]}, [{"momentum": [0.9]}, {"lr": [0.2]}])
+    >>> cells = cross(Classification(), {"arm": ["RG"]}, vary=[{"momentum": [0.9]}, {"lr": [0.2]}])
     >>> [tuple(cell.labels.values()) for cell in cells]
-    [('plain', 0.9, 0.1), ('plain', 0.5, 0.2)]
+    [('RG', 0.9, 0.1), ('RG', 0.5, 0.2)]
     """
-    names = dict.fromkeys([*axes, *itertools.chain(*variations)])
-    common = {"arm": "plain", "protocol": "code", **base.as_dict()}
-    crossed = [cross(base, {**axes, **variation}, priority) for variation in variations]
-    cells = itertools.chain(*crossed)
-    return tuple(
-        dataclasses.replace(cell, labels={n: cell.labels.get(n, common[n]) for n in names})
-        for cell in cells
-    )
+    turns = [{**axes, **turn} for turn in vary]
+    names = dict.fromkeys(itertools.chain(axes, *turns))
+    usual = {"arm": "plain", "protocol": "code", **base.as_dict()}
+    cells = []
+    for turn in turns:
+        for values in itertools.product(*turn.values()):
+            given = dict(zip(turn, values, strict=True))
+            config = _config(base, given)
+            labels = {name: given[name] if name in given else usual[name] for name in names}
+            cells.append(Cell(labels, config, priority))
+    return tuple(cells)

@@ -75,22 +75,11 @@ class Classification(Trained):
         self.real(label_smoothing=BELOW_1, bias_rate=POSITIVE)
         fixed = self.independent_decay
         require(isinstance(fixed, bool), "independent_decay", fixed, "True or False")
-        for name, plain in (("bias_rate", 1.0), ("lookahead", 0), ("independent_decay", False)):
-            good = self.optimizer == "sgd" or getattr(self, name) == plain
+        for name in ("bias_rate", "lookahead", "independent_decay"):
+            good = self.optimizer == "sgd" or getattr(self, name) == getattr(Classification, name)
             require(good, name, getattr(self, name), f"only sgd has it, not {self.optimizer}")
         small = self.data == "digits" and self.network().name == "airbench"
         require(not small, "data", self.data, f"its 8 pixels are too few for {self.model}")
-
-    def scales(self) -> Mapping[str, str]:
-        """Return what a profile means where the recipe is a tuned one."""
-        if self.network().name != "airbench":
-            return {}
-        return {
-            "quick": "Profile quick: a tuned recipe on a network narrower than its own.",
-            "short": "Profile short: a tuned recipe as its author has it.",
-            "paper": "Profile paper: a tuned recipe as its author has it, not the setting of the "
-            "paper.",
-        }
 
     @property
     def coefficient(self) -> float:
@@ -100,15 +89,6 @@ class Classification(Trained):
         0.004
         """
         return self.weight_decay / self.lr if self.independent_decay else self.weight_decay
-
-    @property
-    def chance(self) -> float:
-        """The accuracy of a guess, in percent: every class is as large as any other.
-
-        >>> Classification().chance, Classification(data="cifar100").chance
-        (10.0, 1.0)
-        """
-        return 100 / len(self.source.classes)
 
 
 @dataclass(frozen=True)
@@ -138,6 +118,11 @@ class Segmentation(Trained):
     code: ClassVar[str] = "rgkit.tasks.segmentation"
     measure: ClassVar[str] = "test_miou"
     sources: ClassVar[Mapping[str, Source]] = pictures.MASKS
+    scales: ClassVar[Mapping[str, str]] = {
+        "short": "Profile short: a smaller network than the paper's, on CamVid.",
+        "paper": "Profile paper: the paper's network and data, as far as they are not changed "
+        "below.",
+    }
     data: str = "voc2012"
     model: str = "pspnet('resnet101', 64, 'frozen')"
     epochs: int = 200
@@ -161,14 +146,6 @@ class Segmentation(Trained):
     def network(self) -> Spec:
         """Return the network, see `rgkit.models.names`."""
         return named(Segmenter, self.model)
-
-    def scales(self) -> Mapping[str, str]:
-        """Return what the larger profiles mean for pictures."""
-        return {
-            "short": "Profile short: a smaller network than the paper's, on CamVid.",
-            "paper": "Profile paper: the paper's network and data, as far as they are not changed "
-            "below.",
-        }
 
     def about(self) -> str:
         """Return size and weights in words."""
@@ -215,6 +192,12 @@ class Translation(Trained):
     sources: ClassVar[Mapping[str, Source]] = pictures.PAIRS
     smallest: ClassVar[int] = 1
     added: ClassVar[tuple[str, ...]] = ("test_kid",)
+    scales: ClassVar[Mapping[str, str]] = {
+        "quick": "Profile quick: small pictures, narrow networks, few epochs.",
+        "short": "Profile short: the paper's networks on a copy of its maps, fewer epochs.",
+        "paper": "Profile paper: the paper's networks and data, as far as they are not changed "
+        "below.",
+    }
     data: str = "maps"
     model: str = "unet"
     epochs: int = 200
@@ -250,15 +233,6 @@ class Translation(Trained):
     def network(self) -> Generator:
         """Return the generator, see `rgkit.models.names`."""
         return named(Generator, self.model)
-
-    def scales(self) -> Mapping[str, str]:
-        """Return what the profiles mean for pairs of pictures."""
-        return {
-            "quick": "Profile quick: small pictures, narrow networks, few epochs.",
-            "short": "Profile short: the paper's networks on a copy of its maps, fewer epochs.",
-            "paper": "Profile paper: the paper's networks and data, as far as they are not changed "
-            "below.",
-        }
 
     def about(self) -> str:
         """Return direction, size, losses and augmentation in words."""

@@ -12,21 +12,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rgkit.data import images, pictures
 from rgkit.method.spec import nearest
-from rgkit.runs.grid import Cell, Grid, around
+from rgkit.runs.grid import Cell, Grid, cross
 from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Trained, Translation
 from rgkit.runs.records import Store
 
 NAMES = ("smoke", "quick", "short", "paper")
 Axes = Mapping[str, Iterable[Any]]
 SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
-# Training images that are held out where a setting is to be chosen on them.
-HELD_OUT = {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300}
 
 
 @dataclass(frozen=True)
@@ -36,19 +33,22 @@ class Sizes:
     Attributes
     ----------
     plain : the run whose settings hold unless a profile has others
-    profiles : what each has on top
+    profiles : what each has on top; the last one, "paper", has nothing
     embedded : what `quick` becomes where its data are neither recorded nor at hand
-    held : images held out where a setting is to be chosen on them
-    here : whether the data of `quick` are at hand
+    held : training images held out where a setting is to be chosen on them
     missing : what a page says where they are not
     """
 
     plain: Trained
-    profiles: Mapping[str, dict[str, Any]]
+    profiles: dict[str, dict[str, Any]]
     embedded: dict[str, Any]
     held: Mapping[str, int]
-    here: Callable[[], bool]
     missing: str
+
+    @property
+    def here(self) -> bool:
+        """Whether the data of `quick` are at hand."""
+        return self.plain.replace(**self.profiles["quick"]).source.available()
 
 
 IMAGES = Sizes(
@@ -60,11 +60,9 @@ IMAGES = Sizes(
         },
         "quick": {"images": 20_000, "model": "resnet8(16)", "epochs": 10},
         "short": {"epochs": 30},
-        "paper": {},
     },
     {"data": "digits", "images": 0, "augment": "crop"},
-    HELD_OUT,
-    lambda: images.SOURCES["cifar10"].available(),
+    {"smoke": 128, "quick": 5_000, "short": 5_000, "paper": 5_000, "embedded": 300},
     "embedded data, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 PICTURES = Sizes(
@@ -79,11 +77,9 @@ PICTURES = Sizes(
             "batch": 8,
         },
         "short": {"data": "camvid", "size": 360, "model": "pspnet('resnet50')", "epochs": 60},
-        "paper": {},
     },
     {"data": "scenes", "size": 32},
     {"smoke": 20, "quick": 60, "short": 60, "paper": 200, "embedded": 60},
-    lambda: pictures.MASKS["camvid"].available(),
     "embedded scenes, because CamVid is not at hand (SegNet's layout, under RGKIT_DATA)",
 )  # fmt: skip
 # At `quick` the networks keep their proportions to the picture: six levels for 64 pixels, and 16x16
@@ -100,12 +96,10 @@ PAIRS = Sizes(
             "epochs": 20, "batch": 8,
         },
         "short": {"data": "maps-200", "epochs": 40, "batch": 8},
-        "paper": {},
     },
     # Of scenes only this direction can be learned: the colours of a label map tell no picture.
     {"data": "scenes", "direction": "a_to_b"},
     {"smoke": 20, "quick": 100, "short": 100, "paper": 100, "embedded": 60},
-    lambda: pictures.PAIRS["maps-200"].available(),
     "embedded scenes, because maps is not at hand (pix2pix's folder, under RGKIT_DATA)",
 )  # fmt: skip
 
@@ -144,7 +138,7 @@ def pick(
     """
     if check(profile) != "best":
         return profile, "", options[profile]
-    highest = [name for name in reversed(NAMES[1:]) if name in options]
+    highest = NAMES[:0:-1]
     for name in highest:
         if all(store.has(cell.config) for cell in options[name]):
             return name, "", options[name]
@@ -260,23 +254,23 @@ def trained(
 
     def cells(name: str) -> tuple[Cell, ...]:
         main = "quick" if name == "embedded" else name
-        changes = sizes.profiles[main] | (base or {}) | own.get(main, {})
+        changes = sizes.profiles.get(main, {}) | (base or {}) | own.get(main, {})
         if name == "embedded":
             changes |= sizes.embedded | own.get(name, {})
         changes |= {"validation": sizes.held[name]} if validation else {}
         changes |= {"epochs": epochs} if epochs else {}
         many = seeds.get(main, 0) if isinstance(seeds, Mapping) else seeds
         crossed = {**lists, "seed": given or range(many or SEEDS[main])}
-        return around(sizes.plain.replace(**changes), crossed, varied[name] or [{}], priority)
+        return cross(sizes.plain.replace(**changes), crossed, priority, varied[name] or [{}])
 
     names = (*dict.fromkeys([*lists, *itertools.chain(*itertools.chain(*varied.values()))]), "seed")
     if like is not None:
-        here = like.profile != "quick" or sizes.here()
+        here = like.profile != "quick" or sizes.here
         return Grid(cells(like.profile), like.profile, "", names, train=here and profile != "best")
-    options = {name: cells(name) for name in sizes.profiles}
+    options = {name: cells(name) for name in NAMES}
     name, note, chosen = pick(options, profile, store)
     whole = all(store.has(cell.config) for cell in chosen)
-    if name == "quick" and not whole and not sizes.here():
+    if name == "quick" and not whole and not sizes.here:
         chosen, name = cells("embedded"), "embedded"
         note = f"{sizes.missing} and not all of these runs are recorded"
     return Grid(chosen, name, note, names)

@@ -1,4 +1,7 @@
-"""Records in, records out: one JSON file per run, written atomically, never overwritten."""
+"""Records in, records out: one JSON file per run, written atomically, never overwritten.
+
+On the way between machines they are one file, an archive, a line per record.
+"""
 
 from __future__ import annotations
 
@@ -134,6 +137,28 @@ def _write(path: Path, text: str) -> bool:
     return True
 
 
+def append(archive: Path, record: Record) -> None:
+    """Add a record as one line; the lines before it survive whatever happens meanwhile."""
+    line = (json.dumps(record.as_dict()) + "\n").encode()
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open("ab+", buffering=0) as file:
+        if file.tell():  # a writer that was killed may have left half a line
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)  # at once, so that several may append
+        os.fsync(file.fileno())
+
+
+@dataclass
+class Merged:
+    """What became of the records of an archive, and why some were refused."""
+
+    added: int = 0
+    known: int = 0
+    repeats: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
 @functools.cache
 def commit() -> str:
     """Return the commit of this package when it was first asked for, with + if files differ."""
@@ -234,3 +259,43 @@ class Store:
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order of the file names."""
         return map(self.read, self.files())
+
+    def merge(self, archive: Path) -> Merged:
+        """Bring in the records of an archive, of another store's folder, or of a plain folder.
+
+        A record that is already there is counted; one with other numbers is kept among the
+        repeats; one whose config, numerics version or data fingerprint disagree is refused.
+
+        >>> import tempfile
+        >>> empty = Path(tempfile.mkdtemp())
+        >>> Store(empty / "results").merge(empty)
+        Merged(added=0, known=0, repeats=0, refused=[])
+        """
+        merged = Merged()
+        for where, text in _texts(archive):
+            try:
+                record = read(text, strict=True)
+            except ValueError as error:
+                merged.refused.append(f"{where}: {error}")
+                continue
+            first = self.path(record.config)
+            before = [path for path in (first, *self.repeats(record.config)) if path.is_file()]
+            now = self.put(record)
+            if now in before:
+                merged.known += 1
+            elif now == first:
+                merged.added += 1
+            else:
+                merged.repeats += 1
+        return merged
+
+
+def _texts(archive: Path) -> Iterator[tuple[str, str]]:
+    """Yield (where, text) of every record in an archive, in a store's folder, or in a plain one."""
+    if archive.is_dir():
+        for path in [*sorted(archive.glob("*.json")), *Store(archive).files()]:
+            yield str(path), path.read_text()
+        return
+    with archive.open() as file:
+        for number, line in enumerate(file, 1):
+            yield f"{archive}: line {number}", line

@@ -77,13 +77,9 @@ def two_weights(config: Translation, per_epoch: int, u: np.ndarray, first: int) 
         ones = np.ones_like(u)
         mine = ones if config.acts_on == "discriminator" else u
         return np.stack([mine, ones if config.acts_on == "generator" else u])
-    law, at = laws.law(config.weight), np.arange(first + len(u))  # from the start of the run
-    own = law.draw(
-        at,
-        at // per_epoch,
-        epochs=config.epochs,
-        seed=config.seed + SECOND,
-        per_epoch=per_epoch,
+    at = np.arange(first + len(u))  # from the start of the run
+    own = laws.law(config.weight).draw(
+        at, per_epoch=per_epoch, epochs=config.epochs, seed=config.seed + SECOND
     )
     return np.stack([u, own[first:]])
 

@@ -140,15 +140,11 @@ class Training:
         batches = torch.arange(self.count).split(config.batch)
         self.sizes = torch.tensor([len(batch) for batch in batches], device=where)
         steps = np.arange(self.per_epoch * config.epochs)
-        self.lr = config.lr * schedules.schedule(config.schedule).factor(
-            steps, steps_per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
+        self.lr = config.lr * schedules.schedule(config.schedule).draw(
+            steps, per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
         )
         self.u = laws.law(config.weight).draw(
-            steps,
-            steps // self.per_epoch,
-            epochs=config.epochs,
-            seed=config.seed,
-            per_epoch=self.per_epoch,
+            steps, per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
         )
         self.outcome.epochs = {name: [] for name in self.metrics}
         self.options = self.task.options(config, where)

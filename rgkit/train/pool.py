@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rgkit.runs import archive
 from rgkit.runs.kinds import Config, ConfigError, Trained
-from rgkit.runs.records import Record, Store
+from rgkit.runs.records import Record, Store, append
 from rgkit.train.checkpoint import EVERY, Checkpoint, writes
 from rgkit.train.device import arithmetic, default_jobs, device_name, pick_device, turn
 from rgkit.train.engines import KILLED, Outcome, Stop, Work, engine, one_by_one, world_size
@@ -168,6 +167,6 @@ class Pool:
     def _write(self, record: Record) -> None:
         """Write a record, to the archive too; only then is its checkpoint of no more use."""
         if self.out is not None:
-            archive.append(self.out, record)
+            append(self.out, record)
         self.store.put(record)
         Checkpoint(self.store, record.config).remove()

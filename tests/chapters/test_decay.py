@@ -9,8 +9,8 @@ import torch
 from rgkit.chapters import decay
 from rgkit.method import laws, schedules
 
-POLY = schedules.schedule("poly").factor(
-    np.arange(39_100), steps_per_epoch=391, epochs=100
+POLY = schedules.schedule("poly").draw(
+    np.arange(39_100), per_epoch=391, epochs=100
 )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from rgkit.book import inputs
 from rgkit.chapters import repeats
-from rgkit.runs.archive import merge
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of, source
@@ -57,13 +56,13 @@ def test_the_first_record_counts_and_equal_numbers_are_no_second_run(store):
 def test_merging_a_folder_again_adds_no_second_repeat(store, tmp_path):
     other = Store(tmp_path / "other")
     other.put(record(GRID[2].config, 51.0))
-    first, second = (merge(other.root, store) for _ in range(2))
+    first, second = (store.merge(other.root) for _ in range(2))
     assert (first.repeats, first.known) == (1, 0)
     assert (second.repeats, second.known) == (0, 1)
     assert len(store.repeats(GRID[2].config)) == 1
     other = Store(tmp_path / "third")
     other.put(record(GRID[2].config, 52.0))
-    assert merge(other.root, store).repeats == 1  # a third run with numbers of its own is one
+    assert store.merge(other.root).repeats == 1  # a third run with numbers of its own is one
 
 
 def test_a_run_that_diverged_once_is_not_compared(store):

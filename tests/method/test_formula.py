@@ -16,9 +16,8 @@ from rgkit.book import notebook, report, scorecard
 from rgkit.chapters import own_trick
 from rgkit.cli import main
 from rgkit.method import formula, laws
-from rgkit.method.laws import law
+from rgkit.method.laws import law, stream
 from rgkit.method.schedules import schedule
-from rgkit.method.streams import stream
 from rgkit.runs.grid import Grid, arm_of, arms_for, coin_of, cross, mean_of
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
@@ -71,9 +70,7 @@ def test_a_formula_is_what_a_slow_loop_computes(text):
         STEPS, STEPS // PER_EPOCH, epochs=EPOCHS, seed=3, per_epoch=PER_EPOCH
     )
     np.testing.assert_allclose(u, slowly(text, 3, "weight"), rtol=1e-13, atol=1e-15)
-    rate = schedule(f"formula({text!r})").factor(
-        STEPS, steps_per_epoch=PER_EPOCH, epochs=EPOCHS, seed=3
-    )
+    rate = schedule(f"formula({text!r})").draw(STEPS, per_epoch=PER_EPOCH, epochs=EPOCHS, seed=3)
     np.testing.assert_allclose(rate, slowly(text, 3, "rate"), rtol=1e-13, atol=1e-15)
 
 
@@ -93,9 +90,9 @@ def test_its_chance_is_the_runs_own_and_that_of_the_rate_another():
     steps = np.arange(20_000)
     pair = [
         law("formula('u')").draw(steps),
-        schedule("formula('u')").factor(steps, steps_per_epoch=200, epochs=100),
+        schedule("formula('u')").draw(steps, per_epoch=200, epochs=100),
         law("formula('exp(n)')").draw(steps),
-        schedule("formula('exp(n)')").factor(steps, steps_per_epoch=200, epochs=100),
+        schedule("formula('exp(n)')").draw(steps, per_epoch=200, epochs=100),
     ]
     between = np.corrcoef([*pair[:2], *np.log(pair[2:])])
     assert abs(between - np.eye(4)).max() < 0.03
@@ -176,7 +173,7 @@ def test_a_weight_or_rate_below_zero_or_without_a_value_is_refused_when_drawn(te
     with pytest.raises(ValueError, match=message):
         one.draw(STEPS, STEPS // PER_EPOCH, epochs=EPOCHS, per_epoch=PER_EPOCH)
     with pytest.raises(ValueError, match=r"formula '.*' is "):
-        schedule(str(one)).factor(STEPS, steps_per_epoch=PER_EPOCH, epochs=EPOCHS)
+        schedule(str(one)).draw(STEPS, per_epoch=PER_EPOCH, epochs=EPOCHS)
     with pytest.raises(ValueError, match=r"formula '.*' is "):
         one.moments(EPOCHS, PER_EPOCH)  # so a page that asks for its mean refuses it beforehand
 
@@ -315,9 +312,7 @@ def test_the_picture_of_the_arms_has_every_step_at_its_size(tmp_path):
     assert [len(d) for d in dots] == [790] * 4
     assert set(dots[0]) == {1.0}
     assert set(dots[2]) == {0.5}
-    expected = schedule("formula('u')").factor(
-        np.arange(790), steps_per_epoch=79, epochs=10, seed=3
-    )
+    expected = schedule("formula('u')").draw(np.arange(790), per_epoch=79, epochs=10, seed=3)
     np.testing.assert_allclose(dots[1], expected)
 
 

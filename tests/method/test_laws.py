@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rgkit.figures import plots
-from rgkit.runs.grid import PROTOCOLS, Grid, around, cross, in_order
+from rgkit.runs.grid import PROTOCOLS, Grid, cross, in_order
 from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Translation
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
@@ -52,7 +52,7 @@ def test_an_unknown_protocol_is_refused_with_the_nearest_name():
 
 def test_variations_carry_the_protocol_that_they_have():
     base = {"protocol": ["paper"], "arm": ["plain"]}
-    cells = around(Classification(), base, [{"momentum": [0.9]}, {"lr": [0.2]}])
+    cells = cross(Classification(), base, vary=[{"momentum": [0.9]}, {"lr": [0.2]}])
     assert [c.labels["protocol"] for c in cells] == ["paper", "paper"]
     assert {c.config.schedule for c in cells} == {"step(0.1, (0.5, 0.75))"}
 

@@ -13,7 +13,7 @@ STEPS = np.arange(PER_EPOCH * EPOCHS)
 
 
 def factor(text: str) -> np.ndarray:
-    return schedule(text).factor(STEPS, steps_per_epoch=PER_EPOCH, epochs=EPOCHS)
+    return schedule(text).draw(STEPS, per_epoch=PER_EPOCH, epochs=EPOCHS)
 
 
 def test_poly_per_epoch_is_the_codes_formula():
@@ -34,7 +34,7 @@ def test_step_falls_at_half_and_three_quarters():
     assert np.allclose(by_epoch[:50], 1)
     assert np.allclose(by_epoch[50:75], 0.1)
     assert np.allclose(by_epoch[75:], 0.01)
-    ten = schedule("step(0.1, (0.7,))").factor(np.arange(10), steps_per_epoch=1, epochs=10)
+    ten = schedule("step(0.1, (0.7,))").draw(np.arange(10), per_epoch=1, epochs=10)
     assert ten.tolist() == pytest.approx([1] * 7 + [0.1] * 3)
 
 

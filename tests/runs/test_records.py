@@ -10,18 +10,21 @@ import pytest
 
 from rgkit.runs.config import NUMERICS, Trained
 from rgkit.runs.kinds import from_dict
-from rgkit.runs.records import NO_DATA, NO_TASKS, fingerprint_of, read
+from rgkit.runs.records import NO_DATA, Record, fingerprint_of, read
 
 ROOT = Path(__file__).resolve().parents[2] / "results"
-FILES = sorted([*ROOT.glob("*/*.json"), *ROOT.glob("repeats/*.json")])
+FILES = sorted(ROOT.glob("*/*.json"))
 
 
-def test_every_record_is_readable_and_has_the_key_of_its_config():
+@pytest.fixture(scope="module")
+def records() -> dict[Path, Record]:
+    """Every record by its file; benchmarks are none."""
+    return {path: read(path.read_text()) for path in FILES if path.parent.name != "bench"}
+
+
+def test_every_record_is_readable_and_has_the_key_of_its_config(records):
     seen: Counter[str] = Counter()
-    for path in set(FILES):
-        if path.parent.name == "bench":
-            continue
-        record = read(path.read_text())
+    for path, record in records.items():
         key = record.config.key(record.fingerprint)
         assert (record.key, record.numerics) == (key, NUMERICS), path
         assert path.stem.partition("-")[0] == key, path
@@ -32,20 +35,17 @@ def test_every_record_is_readable_and_has_the_key_of_its_config():
     assert {"classification", "segmentation", "translation", "repeats"} <= set(seen)
 
 
-def test_every_config_is_written_in_its_one_form():
+def test_every_config_is_written_in_its_one_form(records):
     """Or else two records could hold the same run under two keys."""
-    for path in FILES:
-        if path.parent.name not in NO_TASKS:
-            given = json.loads(path.read_text())["config"]
-            made = from_dict(given).as_dict()
-            assert {name: made[name] for name in given} == given, path
+    for path, record in records.items():
+        given, made = json.loads(path.read_text())["config"], record.config.as_dict()
+        assert {name: made[name] for name in given} == given, path
 
 
-def test_the_data_of_the_records_are_named_where_they_are_not_at_hand():
+def test_the_data_of_the_records_are_named_where_they_are_not_at_hand(records):
     marks: dict[tuple[str, str], set[str]] = {}
-    for path in FILES:
-        if path.parent.name not in NO_TASKS:
-            record = read(path.read_text())
+    for path, record in records.items():
+        if path.parent.name != "repeats":
             data = getattr(record.config, "data", "")
             marks.setdefault((record.config.task, data), set()).add(record.fingerprint)
     for (task, data), found in marks.items():

@@ -13,7 +13,7 @@ from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import Results, collect
-from rgkit.stats import compare, differences
+from rgkit.stats import differences
 
 
 def test_interval_is_the_paired_t_test():
@@ -88,13 +88,15 @@ def frame() -> pd.DataFrame:
 
 
 def test_paired_finds_what_pairing_leaves():
-    table = compare.paired(frame(), "RG", "plain", by=["momentum"])
+    table = differences.paired(frame(), "RG", "plain", by=["momentum"])
     assert list(table.index) == ["0.5", "0.9", "all"]
     assert table.loc["all", "difference"] == pytest.approx(1.0, abs=0.15)
     assert table.loc["all", "low"] > 0.7
     assert table.loc["all", "pairs"] == 8
     assert (table["verdict"] == differences.SUPPORTED).all()
-    swapped = compare.paired(frame().sample(frac=1, random_state=0), "plain", "RG", by=["momentum"])
+    swapped = differences.paired(
+        frame().sample(frac=1, random_state=0), "plain", "RG", by=["momentum"]
+    )
     np.testing.assert_allclose(swapped["difference"], -table["difference"])
     assert swapped.loc["all", "verdict"] == differences.CONTRADICTED
 
@@ -102,14 +104,14 @@ def test_paired_finds_what_pairing_leaves():
 def test_unpaired_seeds_are_left_out_and_unknown_arms_named():
     runs = frame()
     runs = runs[~((runs["arm"] == "RG") & (runs["seed"] == 3))]
-    assert compare.paired(runs, "RG", "plain", by=["momentum"]).loc["all", "pairs"] == 6
+    assert differences.paired(runs, "RG", "plain", by=["momentum"]).loc["all", "pairs"] == 6
     with pytest.raises(ValueError, match="arm 'RGB' is not in the results; there are: RG, plain"):
-        compare.paired(runs, "RGB", "plain")
+        differences.paired(runs, "RGB", "plain")
 
 
 def test_two_axes_make_cells():
     both = pd.concat([frame().assign(schedule=s) for s in ("poly", "discarded")])
-    table = compare.paired(both, "RG", "plain", by=["schedule", "momentum"])
+    table = differences.paired(both, "RG", "plain", by=["schedule", "momentum"])
     assert list(table.index)[:2] == ["discarded · 0.5", "discarded · 0.9"]
 
 
@@ -146,7 +148,7 @@ def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing(tmp
             ("RG", 1): ([], "diverged"),
         },
     )
-    table = compare.epochs_to(results, [40, 60]).set_index(["arm", "seed", "target"])
+    table = differences.epochs_to(results, [40, 60]).set_index(["arm", "seed", "target"])
     assert len(table) == 3 * 2  # the run that is missing has no row
     assert table.loc[("plain", 0, 40), "reached"] == 2
     assert table.loc[("plain", 0, 60), "restricted"] == 3
@@ -174,16 +176,16 @@ def test_a_diverged_run_ends_at_chance_and_its_best_epoch_is_what_it_was(tmp_pat
 def test_a_part_in_which_an_arm_is_missing_is_left_out():
     runs = comparison()
     runs = runs[(runs["schedule"] != "poly") | (runs["arm"] != "RG")]
-    table = compare.contrasts(runs, [("RG", "plain")], split="schedule")
+    table = differences.contrasts(runs, [("RG", "plain")], split="schedule")
     assert list(table.index) == [("RG − plain, constant", "all")]
 
 
 def test_runs_that_an_unnamed_axis_tells_apart_are_not_averaged():
     both = pd.concat([comparison().assign(lr=0.1), comparison().assign(lr=0.2)])
     both = both[both["schedule"] == "poly"]
-    assert compare.paired(both, "RG", "plain", by=["lr"]).loc["all", "pairs"] == 6
+    assert differences.paired(both, "RG", "plain", by=["lr"]).loc["all", "pairs"] == 6
     with pytest.raises(ValueError, match=r"several runs share \['seed'\]; name the axes"):
-        compare.paired(both, "RG", "plain")
+        differences.paired(both, "RG", "plain")
 
 
 def test_one_pair_needs_nobody_knows_how_many():
@@ -219,7 +221,7 @@ def comparison() -> pd.DataFrame:
 
 
 def test_against_has_a_row_for_every_difference_in_every_part():
-    table = compare.contrasts(comparison(), RIVALS, split="schedule")
+    table = differences.contrasts(comparison(), RIVALS, split="schedule")
     assert list(table.index.get_level_values(0)) == [
         "RG − plain, constant",
         "RG − plain, poly",
@@ -227,20 +229,20 @@ def test_against_has_a_row_for_every_difference_in_every_part():
         "RG − half, poly",
     ]
     assert table["difference"].tolist() == [-1.0, -1.0, -1.5, -1.5]
-    alone = compare.paired(comparison()[lambda f: f["schedule"] == "poly"], "RG", "half")
+    alone = differences.paired(comparison()[lambda f: f["schedule"] == "poly"], "RG", "half")
     pd.testing.assert_series_equal(
-        compare.overall(table, "RG − half, poly"), alone.loc["all"], check_names=False
+        differences.overall(table, "RG − half, poly"), alone.loc["all"], check_names=False
     )
 
 
 def test_an_arm_is_not_compared_with_itself():
     with pytest.raises(ValueError, match="arm 'RG' given twice"):
-        compare.paired(comparison(), "RG", "RG")
+        differences.paired(comparison(), "RG", "RG")
 
 
 def test_a_wider_level_is_a_wider_interval_around_the_same_difference():
-    usual = compare.paired(comparison_with_noise(), "RG", "plain").loc["all"]
-    wide = compare.paired(comparison_with_noise(), "RG", "plain", level=1 - 0.05 / 4).loc["all"]
+    usual = differences.paired(comparison_with_noise(), "RG", "plain").loc["all"]
+    wide = differences.paired(comparison_with_noise(), "RG", "plain", level=1 - 0.05 / 4).loc["all"]
     t = [scipy_stats.t.ppf(1 - tail, 2) for tail in (0.025, 0.025 / 4)]
     assert wide["difference"] == usual["difference"]
     assert (wide["high"] - wide["low"]) / (usual["high"] - usual["low"]) == pytest.approx(
@@ -255,23 +257,23 @@ def comparison_with_noise() -> pd.DataFrame:
 
 def test_a_crossing_is_where_the_sign_turns_upwards():
     rates = [0.1, 0.2, 0.4, 0.8]
-    at = compare.crossing(pd.Series([1.0, -1.0, -1.0, 1.0], index=rates))
+    at = differences.crossing(pd.Series([1.0, -1.0, -1.0, 1.0], index=rates))
     assert at == pytest.approx(0.4 * 2**0.5)  # not the downward one before it
-    assert math.isnan(compare.crossing(pd.Series([-1.0, -2.0, math.nan, -1.0], index=rates)))
+    assert math.isnan(differences.crossing(pd.Series([-1.0, -2.0, math.nan, -1.0], index=rates)))
     shuffled = pd.Series([1.0, -1.0, math.nan, 0.0], index=[0.4, 0.1, 0.2, 0.8])
-    assert compare.crossing(shuffled) == pytest.approx(0.2)
+    assert differences.crossing(shuffled) == pytest.approx(0.2)
 
 
 def test_what_is_missing_is_left_out_or_not_measured_but_never_zero():
     runs = comparison()
     runs.loc[(runs["schedule"] == "poly") & (runs["arm"] == "half"), "final"] = math.nan
-    table = compare.contrasts(runs, RIVALS, split="schedule")
+    table = differences.contrasts(runs, RIVALS, split="schedule")
     assert "RG − half, poly" not in table.index.get_level_values(0)
-    assert compare.overall(table, "RG − half, poly").isna().all()
-    row = compare.paired(runs[runs["schedule"] == "poly"], "RG", "half").loc["all"]
+    assert differences.overall(table, "RG − half, poly").isna().all()
+    row = differences.paired(runs[runs["schedule"] == "poly"], "RG", "half").loc["all"]
     assert (row["pairs"], row["verdict"]) == (0, "not measured")
     assert math.isnan(row["difference"])
-    empty = compare.contrasts(runs[:0], [("RG", "plain")], split="schedule")
+    empty = differences.contrasts(runs[:0], [("RG", "plain")], split="schedule")
     assert empty.empty
     assert list(empty.columns) == list(table.columns)
 
@@ -283,7 +285,7 @@ def test_the_luck_of_a_seed_in_every_cell_is_not_averaged_away():
         {"arm": arm, "seed": seed, "lr": lr, "final": 80 + (arm == "RG") * (luck[seed] + lr)}
         for arm in ("RG", "plain") for seed in luck for lr in (0.1, 0.2, 0.3)
     ]  # fmt: skip
-    row = compare.paired(pd.DataFrame(rows), "RG", "plain", by=["lr"]).loc["all"]
+    row = differences.paired(pd.DataFrame(rows), "RG", "plain", by=["lr"]).loc["all"]
     by_seed = differences.difference([value + 0.2 for value in luck.values()])
     assert row["difference"] == pytest.approx(by_seed.mean)
     assert (row["low"], row["high"]) == pytest.approx(by_seed.interval())
@@ -296,7 +298,7 @@ def test_the_luck_of_a_seed_in_every_cell_is_not_averaged_away():
     noise[2] = noise[0][[2, 0, 1]]  # every seed has each of the three numbers once
     apart.loc[apart["arm"] == "RG", "final"] = 80 + noise.T.ravel()
     apart.loc[apart["arm"] == "plain", "final"] = 79.0
-    found = compare.paired(apart, "RG", "plain", by=["lr"]).loc["all"]
+    found = differences.paired(apart, "RG", "plain", by=["lr"]).loc["all"]
     cells = differences.pool([differences.difference(row + 1) for row in noise])
     assert (found["low"], found["high"]) == pytest.approx(cells.interval())
 
@@ -304,7 +306,7 @@ def test_the_luck_of_a_seed_in_every_cell_is_not_averaged_away():
 def test_two_arms_alone_are_compared_as_the_pooled_t_test_compares_them():
     a, b = [90.0, 91.5, 90.2], [88.0, 89.9, 87.5]
     runs = pd.DataFrame({"arm": ["x"] * 3 + ["y"] * 3, "seed": [0, 1, 2] * 2, "final": a + b})
-    ours = compare.unpaired(runs, "x", "y")
+    ours = differences.unpaired(runs, "x", "y")
     reference = scipy_stats.ttest_ind(a, b).confidence_interval(0.95)
     np.testing.assert_allclose(ours.interval(), reference, rtol=1e-12)
     assert (ours.pairs, ours.df) == (3, 4)
@@ -319,7 +321,7 @@ def test_an_unpaired_interval_covers_what_is_true_19_times_out_of_20():
             for arm, up in {"x": 1.0, "y": 0.0, "z": -2.0}.items()
             for seed in range(2)
         ]
-        found = compare.unpaired(pd.DataFrame(cells), "x", "y", by=["momentum"])
+        found = differences.unpaired(pd.DataFrame(cells), "x", "y", by=["momentum"])
         low, high = found.interval()
         hits += low <= 1 <= high
         assert (found.df, found.pairs) == (6, 2)
@@ -331,15 +333,15 @@ def test_a_cell_without_one_of_the_two_arms_counts_for_the_spread_alone():
         {"momentum": [0.5] * 4 + [0.9] * 2, "arm": list("xxyyxx"), "seed": [0, 1] * 3}
     )
     runs["final"] = [90.0, 91, 88, 89, 70, 71]
-    found = compare.unpaired(runs, "x", "y", by=["momentum"])
+    found = differences.unpaired(runs, "x", "y", by=["momentum"])
     assert (found.mean, found.df, found.pairs) == (2, 3, 2)
     runs.loc[runs["arm"] == "y", "final"] = math.nan
-    assert math.isnan(compare.unpaired(runs, "x", "y", by=["momentum"]).mean)
+    assert math.isnan(differences.unpaired(runs, "x", "y", by=["momentum"]).mean)
 
 
 def test_one_run_an_arm_has_a_difference_and_no_interval():
     runs = pd.DataFrame({"arm": ["x", "y"], "seed": 0, "final": [90.0, 88.0]})
-    found = compare.unpaired(runs, "x", "y")
+    found = differences.unpaired(runs, "x", "y")
     assert (found.mean, *found.interval()) == (2, -math.inf, math.inf)
 
 
@@ -355,7 +357,7 @@ def test_a_difference_of_differences_is_welchs_test():
 def test_an_unpaired_comparison_refuses_what_a_paired_one_refuses():
     runs = pd.DataFrame({"lr": [0.1, 0.2] * 2, "arm": list("xxyy"), "seed": 0, "final": 90.0})
     with pytest.raises(ValueError, match="several runs share"):
-        compare.unpaired(runs, "x", "y")
+        differences.unpaired(runs, "x", "y")
     with pytest.raises(ValueError, match="there are: x, y"):
-        compare.unpaired(runs, "x", "z", by=["lr"])
-    assert compare.unpaired(runs, "x", "y", by=["lr"]).df == 0
+        differences.unpaired(runs, "x", "z", by=["lr"])
+    assert differences.unpaired(runs, "x", "y", by=["lr"]).df == 0

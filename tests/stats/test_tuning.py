@@ -10,17 +10,16 @@ import pytest
 
 mpl.use("agg")
 
-from rgkit.book.plan import first_search
 from rgkit.chapters import discarded
 from rgkit.data.source import Source
 from rgkit.figures import plots
 from rgkit.runs import profiles
-from rgkit.runs.grid import Grid, around, cross, in_order
+from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
-from rgkit.stats.compare import contrasts
-from rgkit.stats.tuning import at_best, best_rates, chosen, crossfit, scores
+from rgkit.stats.differences import contrasts
+from rgkit.stats.tuning import at_best, chosen, crossfit, scores
 from rgkit.train.execute import run
 
 BASE = Classification(data="digits", images=64, model="resnet8(2)", epochs=3, validation=20)
@@ -150,7 +149,7 @@ def test_a_grid_like_the_main_one_follows_its_profile(tmp_path, monkeypatch):
     assert (main.profile, main[0].config.images) == ("embedded", 0)
     held = profiles.classification("quick", like=main, arm=["RG"], validation=True)
     assert held[0].config.data == "digits"
-    assert held[0].config.validation == profiles.HELD_OUT["embedded"]
+    assert held[0].config.validation == profiles.IMAGES.held["embedded"]
     quick = Grid((), "quick")
     assert not profiles.classification("quick", like=quick, arm=["RG"]).train
     monkeypatch.setattr(Source, "available", lambda self: True)
@@ -175,13 +174,13 @@ def test_a_grid_without_anything_to_tell_the_groups_apart_is_refused(store):
 
 
 def test_variations_are_labelled_with_every_axis():
-    cells = around(BASE, {"arm": ["plain", "RG"]}, [{"momentum": [0.9]}, {"batch": [8, 16]}])
+    cells = cross(BASE, {"arm": ["plain", "RG"]}, vary=[{"momentum": [0.9]}, {"batch": [8, 16]}])
     assert len(cells) == 2 + 4
     assert {tuple(cell.labels) for cell in cells} == {("arm", "momentum", "batch")}
     for cell in cells:
         assert cell.config.momentum == cell.labels["momentum"]
         assert cell.config.batch == cell.labels["batch"]
-    alone = around(BASE, {"seed": [0]}, [{"arm": ["RG"]}, {"lr": [0.3]}])
+    alone = cross(BASE, {"seed": [0]}, vary=[{"arm": ["RG"]}, {"lr": [0.3]}])
     assert [cell.labels["arm"] for cell in alone] == ["RG", "plain"]
 
 
@@ -258,77 +257,17 @@ def test_the_answer_shows_every_run_at_its_own_best_rate_with_the_rate(store):
     assert [label.get_text() for label in last.get_xticklabels()] == ["constant", "poly"]
 
 
-# --- a search and what follows from it --------------------------------------------------------
-
-SEARCH = {"arm": ["plain", "RG"], "times": [0.5, 1, 2], "tuning_seeds": [100, 101]}
-SEARCH |= {"per_profile": {"quick": {"data": "digits", "images": 64, "model": "resnet8(2)"}}}
-SEARCH |= {"seeds": {"quick": 3}}
+# --- profiles and seeds ------------------------------------------------------------------------
 
 
-def fill(store: Store, grid, best) -> None:
-    """Record runs whose accuracy falls with the distance from the best rate of their arm."""
-    for cell in grid:
-        value = 60 - abs(np.log2(cell.labels["lr"] / best[cell.labels["arm"]]))
-        write(store, cell, [0.0] * 9 + [value])
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty store of which everybody knows, on a machine that has the data."""
-    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
+def test_the_profile_with_more_whole_seeds_is_shown_where_none_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(Source, "available", lambda self: True)
-    return Store()
-
-
-def test_nothing_follows_before_the_search_is_whole(here):
-    plan = best_rates("quick", **SEARCH)
-    assert len(plan.grid) == len(plan.search) == 12
-    fill(here, plan.search.cells[:-1], {"plain": 0.1, "RG": 0.1})
-    assert len(plan.grid) == 12
-    fill(here, plan.search.cells[-1:], {"plain": 0.1, "RG": 0.1})
-    assert len(plan.grid) == 12 + 2 * 3
-    first, last = plan.grid[0], plan.grid[-1]
-    assert (first.config.validation, last.config.validation) == (5000, 0)
-    assert first.priority < last.priority
-
-
-def test_one_candidate_more_is_tried_by_all_arms_where_one_is_best_at_an_edge(here):
-    plan = best_rates("quick", **SEARCH)
-    best = {"plain": 0.1, "RG": 0.4}
-    fill(here, plan.search, best)
-    more = plan.grid[12:]
-    assert [c.labels["lr"] for c in more] == [0.4] * 4
-    assert {c.labels["arm"] for c in more} == {"plain", "RG"}
-    fill(here, more, best)
-    assert len(plan.grid) == 16 + 2 * 3  # once: 0.4 is an edge again, and nothing is added
-    assert {c.labels["lr"] for c in plan.grid[16:] if c.labels["arm"] == "RG"} == {0.4}
-
-
-def test_best_shows_whole_seeds_of_the_profile_that_has_more_and_says_how_many_are_to_come(here):
-    best = {"plain": 0.1, "RG": 0.1}
-    assert best_rates("best", **SEARCH).search.profile == "smoke"
-    quick, short = (best_rates(name, **SEARCH) for name in ("quick", "short"))
-    fill(here, short.search, best)
-    assert best_rates("best", **SEARCH).search.profile == "short"  # a whole search, no seed
-    fill(here, quick.search, best)
-    finals = quick.grid[12:]
-    fill(here, [c for c in finals if c.labels["seed"] == 1], best)
-    fill(here, [c for c in finals if c.labels["seed"] == 0 and c.labels["arm"] == "RG"], best)
-    shown = best_rates("best", **SEARCH)
-    assert (shown.search.profile, shown.seeds) == ("quick", (1,))
-    assert "1 of 3 seeds are recorded" in shown.search.note
-    assert not shown.search.train
-    tuning, final = shown.run()
-    assert len(tuning.records) == 12
-    assert final.runs["seed"].tolist() == [1, 1]
-
-
-def test_the_profile_with_more_whole_seeds_is_shown_where_none_is_whole(here):
     options = {"arm": ["plain", "RG"], "seeds": {"quick": 5, "short": 7}}
+    options["store"] = store = Store(tmp_path)
     for profile, seeds in (("quick", 4), ("short", 2)):
         for cell in profiles.classification(profile, **options):
             if cell.labels["seed"] < seeds:
-                write(here, cell, [1.0])
+                write(store, cell, [1.0])
     found = profiles.classification("best", **options)
     assert found.profile == "quick"
     assert found.note.startswith("4 of 5 seeds are recorded")
@@ -339,38 +278,3 @@ def test_seeds_can_differ_by_profile():
     assert len(found) == 7
     with pytest.raises(ValueError, match="profile='quik' given; did you mean 'quick'"):
         profiles.classification("quick", seeds={"quik": 7}, arm=["plain"])
-
-
-def test_what_is_missing_and_cannot_be_trained_here_is_replaced_by_embedded_data(here, monkeypatch):
-    """A search that is recorded is not enough where CIFAR-10 is not at hand."""
-    best, own = {"plain": 0.1, "RG": 0.1}, SEARCH | {"per_profile": {}}
-    plan = best_rates("quick", **own)
-    fill(here, plan.search, best)
-    monkeypatch.setattr(Source, "available", lambda self: False)
-    assert best_rates("quick", **own).search.profile == "embedded"
-    fill(here, plan.grid[12:], best)
-    assert best_rates("quick", **own).search.profile == "quick"
-
-
-def test_the_plan_takes_thefirst_search_alone_and_is_then_asked_again(here):
-    other = Grid(cross(BASE.replace(validation=0), {"arm": ["plain"], "seed": [0]}, priority=9))
-    late = Grid(cross(BASE.replace(lr=3.0), {"arm": ["plain"], "seed": [100]}, priority=5))
-    plan = best_rates("quick", **SEARCH, priority=1)
-    grids = [plan.grid, late, other]
-    configs = in_order(grids)
-    assert first_search(configs, grids, here) == 12
-    assert all(config.validation for config in configs[:12])
-    fill(here, plan.search, {"plain": 0.1, "RG": 0.1})
-    grids = [plan.grid, late, other]
-    left = [config for config in in_order(grids) if not here.path(config).is_file()]
-    assert first_search(left, grids, here) == 7  # six at the best rates, and the late search
-    assert first_search(left[7:], grids, here) is None
-
-
-@pytest.mark.parametrize(
-    ("seeds", "words"),
-    [({"quick": -1}, "1 or more"), ({"quick": 1.5}, "1 or more"), ({"quik": 7}, "quick")],
-)
-def test_seeds_that_cannot_be_are_refused(seeds, words):
-    with pytest.raises(ValueError, match=words):
-        best_rates("quick", **SEARCH | {"seeds": seeds})

@@ -19,7 +19,7 @@ from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Translation, from_dict
 from rgkit.runs.records import Store
 from rgkit.runs.results import collect
-from rgkit.stats.compare import paired
+from rgkit.stats.differences import paired
 from rgkit.stats.verdicts import UNMEASURED
 from rgkit.tasks import classification as task
 from rgkit.tasks.classification import evaluate as classified

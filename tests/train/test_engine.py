@@ -16,10 +16,9 @@ import pytest
 import torch
 
 from rgkit import cli
-from rgkit.runs import archive
 from rgkit.runs.grid import Grid, cross, in_order
 from rgkit.runs.kinds import Classification
-from rgkit.runs.records import Record, Store
+from rgkit.runs.records import Merged, Record, Store, append
 from rgkit.train.checkpoint import Checkpoint
 from rgkit.train.device import device_name, turn
 from rgkit.train.perform import How, perform
@@ -429,11 +428,11 @@ def packed(tmp_path):
 def test_an_archive_brings_records_to_another_machine(packed, tmp_path):
     out, there, configs = packed
     here = Store(tmp_path / "here")
-    assert archive.merge(out, here) == archive.Merged(added=2)
-    assert archive.merge(out, here) == archive.Merged(known=2)
-    assert archive.merge(there.root, Store(tmp_path / "third")) == archive.Merged(added=2)
+    assert here.merge(out) == Merged(added=2)
+    assert here.merge(out) == Merged(known=2)
+    assert Store(tmp_path / "third").merge(there.root) == Merged(added=2)
     loose = there.root / TINY.task  # the files alone, as somebody would send them
-    assert archive.merge(loose, Store(tmp_path / "fourth")) == archive.Merged(added=2)
+    assert Store(tmp_path / "fourth").merge(loose) == Merged(added=2)
     for config in configs:
         assert here.path(config).read_bytes() == there.path(config).read_bytes()
 
@@ -443,7 +442,7 @@ def test_a_benchmark_beside_the_records_is_no_record(packed, tmp_path):
     (there.root / "bench").mkdir()
     (there.root / "bench" / "abacus.1.json").write_text("{}")
     assert len(list(there)) == 2
-    assert archive.merge(there.root, Store(tmp_path / "here")) == archive.Merged(added=2)
+    assert Store(tmp_path / "here").merge(there.root) == Merged(added=2)
 
 
 def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
@@ -452,7 +451,7 @@ def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
     found = json.loads(text)
     found["epochs"]["test_accuracy"] = [99.0]
     out.write_text(json.dumps(found) + "\n")
-    assert archive.merge(out, there) == archive.Merged(repeats=1)
+    assert there.merge(out) == Merged(repeats=1)
     assert len(list(there.root.glob("repeats/*.json"))) == 1
 
 
@@ -475,7 +474,7 @@ def test_what_disagrees_is_refused_with_the_reason_and_the_rest_is_merged(
     out, _, _ = packed
     first, second = out.read_text().splitlines()
     out.write_text(json.dumps(json.loads(first) | change) + "\n" + second + "\n")
-    merged = archive.merge(out, Store(tmp_path / "here"))
+    merged = Store(tmp_path / "here").merge(out)
     assert merged.added == 1
     assert len(merged.refused) == 1
     assert merged.refused[0].startswith(f"{out}: line 1: ")
@@ -487,8 +486,8 @@ def test_half_a_line_spoils_no_other(packed, tmp_path):
     out, there, configs = packed
     data = out.read_bytes()
     out.write_bytes(data[: len(data) - 100])
-    archive.append(out, there.get(configs[1]))
-    merged = archive.merge(out, Store(tmp_path / "here"))
+    append(out, there.get(configs[1]))
+    merged = Store(tmp_path / "here").merge(out)
     assert (merged.added, len(merged.refused)) == (2, 1)
     assert "line 2: not a whole record" in merged.refused[0]
 

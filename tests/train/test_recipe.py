@@ -130,7 +130,7 @@ def test_a_crop_is_filled_by_reflection():
 
 
 def test_the_triangle_has_its_corners():
-    factor = schedule("triangular").factor(np.arange(1000), steps_per_epoch=100, epochs=10)
+    factor = schedule("triangular").draw(np.arange(1000), per_epoch=100, epochs=10)
     assert factor[0] == pytest.approx(0.2)
     assert factor.argmax() == 230
     assert factor[230] == pytest.approx(1)

@@ -15,9 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter, epoch_plan
-from rgkit.method.laws import law
+from rgkit.method.laws import law, stream
 from rgkit.method.schedules import schedule
-from rgkit.method.streams import stream
 from rgkit.models.classification import build
 from rgkit.runs.grid import ARMS
 from rgkit.runs.kinds import Classification
@@ -316,7 +315,7 @@ def test_golden_numbers_of_a_tiny_run():
 
 def test_learning_rate_and_weight_are_logged():
     outcome = train(SMALL.replace(schedule="poly", weight="uniform(0, 1)"), "cpu")
-    factors = schedule("poly").factor([3, 7], steps_per_epoch=4, epochs=2)
+    factors = schedule("poly").draw([3, 7], per_epoch=4, epochs=2)
     np.testing.assert_allclose(outcome.epochs["lr"], 0.1 * factors)
     u = law("uniform(0, 1)").draw(np.arange(8), seed=0)
     np.testing.assert_allclose(outcome.epochs["u_mean"], [u[:4].mean(), u[4:].mean()])

@@ -48,6 +48,13 @@ class Detection(Trained):
     measure: ClassVar[str] = "test_map_11"
     code: ClassVar[str] = "rgkit.chapters.detection.task"
     sources: ClassVar[Mapping[str, Source]] = boxes.SOURCES
+    scales: ClassVar[Mapping[str, str]] = {
+        "quick": "Profile quick: embedded scenes in the place of VOC 2007, a small network, few "
+        "epochs. A direction at best.",
+        "short": "Profile short: VOC 2007, smaller pictures and fresh weights.",
+        "paper": "Profile paper: VOC 2007 at the paper's rates, but from fresh weights: the "
+        "paper's backbones were trained on ImageNet first.",
+    }
     data: str = "voc2007"
     model: str = "staged_resnet((16, 32, 64, 128, 256), (1, 2, 2, 2, 2))"
     epochs: int = 14
@@ -72,16 +79,6 @@ class Detection(Trained):
         wanted = "staged_resnet(...) or gc(...) of one"
         require(isinstance(backbone, StagedResNet), "model", self.model, wanted)
 
-    def scales(self) -> Mapping[str, str]:
-        """Return what the profiles mean for detection."""
-        return {
-            "quick": "Profile quick: embedded scenes in the place of VOC 2007, a small network, "
-            "few epochs. A direction at best.",
-            "short": "Profile short: VOC 2007, smaller pictures and fresh weights.",
-            "paper": "Profile paper: VOC 2007 at the paper's rates, but from fresh weights: the "
-            "paper's backbones were trained on ImageNet first.",
-        }
-
     def about(self) -> str:
         """Return the size in words."""
         return f" at {self.size} pixels"
@@ -105,11 +102,9 @@ BOXES = Sizes(
             "weight_decay": 0.0, "schedule": "step", "precision": "float32",
         },
         "short": {"size": 256, "images": 1_000},
-        "paper": {},
     },
     {},
     {"smoke": 20, "quick": 100, "short": 500, "paper": 500, "embedded": 100},
-    lambda: True,
     "",
 )  # fmt: skip
 

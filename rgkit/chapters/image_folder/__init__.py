@@ -59,8 +59,8 @@ class ImageFolder(Trained):
 
     Examples
     --------
-    >>> ImageFolder(processes=8).steps
-    600600
+    >>> ImageFolder(processes=8).steps, ImageFolder().chance, ImageFolder(data="scenes").chance
+    (600600, 0.1, 10.0)
     """
 
     task: ClassVar[str] = "image-folder"
@@ -74,15 +74,6 @@ class ImageFolder(Trained):
     schedule: str = f"step(0.1, {EVERY_15_OF_120})"
     size: int = 224
     processes: int = 1
-
-    @property
-    def chance(self) -> float:
-        """The accuracy of a guess, in percent.
-
-        >>> ImageFolder().chance, ImageFolder(data="scenes").chance
-        (0.1, 10.0)
-        """
-        return 100 / len(self.source.classes)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,11 +103,9 @@ FOLDERS = Sizes(
             "data": "cifar10-5000", "size": 28, "model": "resnet8(8)", "epochs": 24, "batch": 64,
         },
         "short": {"epochs": 24},
-        "paper": {},
     },
     {"data": "scenes"},
     {"smoke": 0, "quick": 0, "short": 0, "paper": 0, "embedded": 0},
-    lambda: images.SOURCES["cifar10"].available(),
     "embedded scenes, because CIFAR-10 is not at hand (rgkit data get cifar10)",
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rgkit.chapters.step_timing import StepTiming
-from rgkit.method.streams import stream
+from rgkit.method.laws import stream
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
 from rgkit.tasks.classification import classify
