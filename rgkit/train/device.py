@@ -73,24 +73,28 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def world_size() -> int:
+    """Return how many processes torchrun has started to share each run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def writes() -> bool:
+    """Whether this process is the one that writes: the first of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # not on every system
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def default_jobs(where: torch.device) -> int:
-    """Return how many runs at a time are best: a core each on a CPU, one on a GPU."""
-    return 1 if where.type == "cuda" else cores()
-
-
 @functools.cache
 def device_name(device: str = "auto") -> str:
     """Return the device in words, a GPU by its own name or ``x86_64 CPU, one thread``."""
     where = pick_device(device)
-    if where.type == "cuda":
-        return torch.cuda.get_device_name(where)
-    return f"{platform.machine()} CPU, one thread"
+    on_gpu = where.type == "cuda"
+    return torch.cuda.get_device_name(where) if on_gpu else f"{platform.machine()} CPU, one thread"
 
 
 def processor(where: torch.device) -> str:
@@ -101,12 +105,9 @@ def processor(where: torch.device) -> str:
     """
     if where.type == "cuda":
         return "capability {}.{}".format(*torch.cuda.get_device_capability(where))
-    kinds = list(CAN)
-    can = [kind for kind in kinds if getattr(torch.cpu, CAN[kind], lambda: False)()]
-    if not can:
-        return ""
-    limit = LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), kinds[-1])
-    return min(can[-1], limit, key=kinds.index)
+    can = ["", *(kind for kind, asks in CAN.items() if getattr(torch.cpu, asks, lambda: False)())]
+    limit = LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), can[-1])
+    return min(can[-1], limit, key=["", *CAN].index)
 
 
 def arithmetic(config: Rounded, where: torch.device) -> str:
@@ -176,7 +177,5 @@ def turn(device: torch.device) -> Iterator[None]:
 
 def _which(device: torch.device) -> str:
     """Name a GPU, whatever number it has in this process: CUDA_VISIBLE_DEVICES renumbers them."""
-    if not torch.cuda.is_available():
-        return str(device.index or 0)
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))
+    about = torch.cuda.get_device_properties(device) if torch.cuda.is_available() else None
+    return str(getattr(about, "uuid", device.index or 0))
