@@ -73,16 +73,6 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def world_size() -> int:
-    """Return how many processes torchrun has started to share each run; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
-def writes() -> bool:
-    """Whether this process is the one that writes: the first of those that torchrun has started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def cores() -> int:
     """Return the number of cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # not on every system
@@ -139,18 +129,32 @@ def reproducible(seed: int) -> Iterator[None]:
     A CPU run uses one thread: the order of additions is then fixed, and two runs of one thread
     each are faster than one run of two.
     """
-    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
-    flags = cudnn.deterministic, cudnn.benchmark
+    threads = torch.get_num_threads()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=list(devices)):
+    with torch.random.fork_rng(devices=list(devices)), chosen_algorithms(fastest=False):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        cudnn.deterministic, cudnn.benchmark = True, False
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            cudnn.deterministic, cudnn.benchmark = flags
+
+
+@contextlib.contextmanager
+def chosen_algorithms(fastest: bool) -> Iterator[None]:
+    """Let cuDNN take what it measures to be fastest, or else what can be repeated; set back after.
+
+    >>> with chosen_algorithms(fastest=True):
+    ...     torch.backends.cudnn.benchmark
+    True
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = not fastest, fastest
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from rgkit.data.augment import Augmenter, Crops, Plan
 from rgkit.models.airbench import WHITENED, Airbench, Whitening
@@ -46,8 +47,23 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, u: float) -> None:
 
 def forward(net: Callable[[Tensor], Any], images: Tensor, autocast: bool) -> Any:
     """Return what a network makes of images, with `autocast` in bfloat16."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+    # Each weight is cast once a step anyway, and a cache would outlive a capture.
+    where = images.device.type
+    with torch.autocast(where, torch.bfloat16, enabled=autocast, cache_enabled=False):
         return net(images)
+
+
+def classify(
+    net: Callable[[Tensor], Any],
+    images: Tensor,
+    labels: Tensor,
+    autocast: bool,
+    smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of a batch, its labels smoothed, and how many images are right."""
+    logits = forward(net, images, autocast)
+    loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=smoothing)
+    return loss, (logits.detach().argmax(1) == labels).sum()
 
 
 def predictions(
@@ -175,7 +191,7 @@ def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     bias_rate = config.bias_rate if isinstance(config, Classification) else 1.0
     decay = config.coefficient
     parameters = [
-        {"params": g.params, "scale": g.scale, "left": g.epochs, "weight_decay": decay / g.scale}
+        {"params": g.params, "scale": g.scale, "epochs": g.epochs, "weight_decay": decay / g.scale}
         for g in groups(net, bias_rate)
     ]
     found: torch.optim.Optimizer
@@ -224,8 +240,8 @@ class PlainStep(Stepper):
             slow = self.parts["lookahead"] = Lookahead(self.net, config.lookahead, config.steps)
             self.optimizer.register_step_post_hook(lambda *_: slow.step())
 
-    def batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels of an epoch's batches."""
+    def batches(self, plan: Plan, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of the batches of an epoch, whose number some tasks use."""
         for part in zip(*(part.split(self.config.batch) for part in plan), strict=True):
             own = self.labels
             yield (
@@ -240,26 +256,23 @@ class PlainStep(Stepper):
         descend(self.optimizer, loss, u)
         return loss.detach(), right
 
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Train one epoch, step t at learning rate lr[t] with loss weight u[t].
-
-        Returns
-        -------
-        losses [steps] and correct [steps], on the device; nothing is read back before
-        """
+    def epoch(
+        self, plan: Plan, lr: np.ndarray, u: np.ndarray, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Train one epoch, see `Stepper`."""
         self.net.train()
-        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        rates = [
+            (group, 0.0 if 0 < group.get("epochs", 0) <= number else group.get("scale", 1.0))
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups  # an old checkpoint's have neither
+        ]
         losses, correct = [], []
         for (images, labels), lr_t, u_t in zip(
-            self.batches(plan), lr.tolist(), u.tolist(), strict=True
+            self.batches(plan, number), lr.tolist(), u.tolist(), strict=True
         ):
-            for group in groups:
-                group["lr"] = lr_t * group.get("scale", 1.0)  # old checkpoints have none
+            for group, scale in rates:
+                group["lr"] = lr_t * scale
             loss, right = self.take(images, labels, u_t)
             losses.append(loss)
             correct.append(right)
-        for group in groups:
-            group["left"] = group.get("left", 0) - 1
-            if group["left"] == 0:  # it has learned for as long as it was to
-                group["scale"] = 0.0
         return torch.stack(losses), torch.stack(correct)

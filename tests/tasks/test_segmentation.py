@@ -124,7 +124,7 @@ def test_the_loss_weight_acts_on_both_losses():
         look = Augmenter(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), (0.0,) * 3, (1.0,) * 3, 0)
         step = PlainStep(config, net, look, None, label_pixels)
         ready = images.double(), labels
-        step.batches = lambda plan, ready=ready: iter([ready])
+        step.batches = lambda plan, number, ready=ready: iter([ready])
         step.epoch(None, np.array([lr]), np.array([u]))
         ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)

@@ -135,21 +135,28 @@ def test_the_weight_of_the_first_step_leaves_the_other_network_alone():
         assert not torch.equal(flat(getattr(moving, other)), flat(fresh[other]))
 
 
+def by_epochs(config, u):
+    """The weights of both networks in all epochs of three steps, [2, steps]."""
+    parts = [two_weights(config, part, epoch) for epoch, part in enumerate(np.split(u, 50))]
+    return np.concatenate(parts, axis=1)
+
+
 def test_two_draws_are_two_and_do_not_depend_on_where_an_epoch_begins():
     config = TINY.replace(acts_on="both, two draws", weight="uniform(0, 1)", epochs=50)
     steps = np.arange(150)
     u = laws.law("uniform").draw(steps, steps // 3, epochs=50, seed=0, per_epoch=3)
-    mine, judges = two_weights(config, 3, u, 0)
+    mine, judges = by_epochs(config, u)
     np.testing.assert_array_equal(mine, u)
     assert abs(np.corrcoef(mine, judges)[0, 1]) < 0.25
     assert judges.mean() == pytest.approx(0.5, abs=0.1)
-    np.testing.assert_array_equal(two_weights(config, 3, u[90:], 90)[1], judges[90:])
-    one = two_weights(config.replace(acts_on="both"), 3, u, 0)
+    own = laws.law("uniform").draw(steps, steps // 3, epochs=50, seed=2**32, per_epoch=3)
+    np.testing.assert_array_equal(judges, own)
+    one = by_epochs(config.replace(acts_on="both"), u)
     np.testing.assert_array_equal(one[0], one[1])
     # A law without chance has nothing to draw twice.
     falls = config.replace(weight="linear(2, 0)")
     u = laws.law("linear(2, 0)").draw(steps, steps // 3, epochs=50, seed=0, per_epoch=3)
-    np.testing.assert_array_equal(*two_weights(falls, 3, u, 0))
+    np.testing.assert_array_equal(*by_epochs(falls, u))
 
 
 def test_what_is_right_is_a_part_of_the_patches():
@@ -348,11 +355,11 @@ def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
     config = TINY.replace(precision="float64", batch=24)
     step, *_ = one_epoch(config, np.array([1.0]))
     fresh = build(config.model, config.judge)
-    for found, net, old in zip(step.lengths, (step.net, step.judge), fresh, strict=True):
+    for found, net, old in zip(step.own, (step.net, step.judge), fresh, strict=True):
         moved = flat(net) - flat(old).double()
         wanted = moved.square().mean().sqrt() / config.lr
         assert found.item() == pytest.approx(wanted.item(), rel=1e-9)
-    assert step.lengths[1].item() == pytest.approx(1, abs=0.2)  # biases before a norm stay
+    assert step.own[1].item() == pytest.approx(1, abs=0.2)  # biases before a norm stay
     # Over an epoch it is the root mean square of all steps, a rate of its own for each.
     whole, *_ = one_epoch(config.replace(batch=8))
     (inputs, targets), *_ = TASK.splits(config, torch.device("cpu"))
@@ -361,8 +368,8 @@ def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
     plan = epoch_plan(24, 0, 0, config.augment, inputs.padding, "cpu")
     for u, *batch in zip(U, *(p.split(8) for p in plan), strict=True):
         parts.epoch(tuple(batch), np.full(1, config.lr), np.full(1, u))
-        squares.append(parts.lengths[0].item() ** 2)
-    assert whole.lengths[0].item() == pytest.approx(np.mean(squares) ** 0.5, rel=1e-9)
+        squares.append(parts.own[0].item() ** 2)
+    assert whole.own[0].item() == pytest.approx(np.mean(squares) ** 0.5, rel=1e-9)
 
 
 def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_path):

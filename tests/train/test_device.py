@@ -19,12 +19,10 @@ from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store
 from rgkit.train import device
-from rgkit.train.checkpoint import Checkpoint
 from rgkit.train.device import arithmetic, device_name, processor
-from rgkit.train.execute import run
+from rgkit.train.execute import FLOAT32, Estimator, run
 from rgkit.train.loop import train
-from rgkit.train.perform import How, perform
-from rgkit.train.progress import FLOAT32, Estimator
+from rgkit.train.perform import Checkpoint, How, perform
 
 CPU = torch.device("cpu")
 TINY = Classification(data="digits", images=64, model="resnet8(2)", epochs=4, batch=32)

@@ -20,11 +20,9 @@ from rgkit.runs import archive
 from rgkit.runs.grid import Grid, cross, in_order
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store
-from rgkit.train.checkpoint import Checkpoint
 from rgkit.train.device import device_name, turn
-from rgkit.train.perform import How, perform
-from rgkit.train.pool import Pool
-from rgkit.train.progress import Estimator, Progress, cost
+from rgkit.train.execute import Estimator, Pool, Progress, cost
+from rgkit.train.perform import Checkpoint, How, perform
 
 RUN = Classification(
     data="digits", images=256, model="resnet8(4)", epochs=12, batch=32, momentum=0.9,
@@ -53,7 +51,7 @@ def _train_in_child(root: str, config: Classification) -> None:
 def test_killed_twenty_times_at_random_moments_it_ends_with_the_same_numbers(tmp_path):
     """The child is killed with SIGKILL: it can clean up nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rgkit.train.loop", "rgkit.train.pool", "sklearn.datasets"])
+    context.set_forkserver_preload(["rgkit.train.loop", "rgkit.train.execute", "sklearn.datasets"])
     configs = [RUN.replace(seed=seed, epochs=60) for seed in range(40)]
     store, moments, kills, at = Store(tmp_path), random.Random(1), 0, 0
     while kills < 20:
@@ -180,7 +178,7 @@ ENDLESS = """
 import multiprocessing, sys
 from pathlib import Path
 from rgkit.runs.kinds import Classification
-from rgkit.train.pool import Pool
+from rgkit.train.execute import Pool
 from rgkit.runs.records import Store
 
 def stop():
@@ -402,7 +400,7 @@ def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others
 
 
 def test_a_log_hears_at_once_what_will_be_done_and_then_once_in_a_while(monkeypatch, capsys):
-    monkeypatch.setattr("rgkit.train.progress.PAUSE", -1.0)
+    monkeypatch.setattr("rgkit.train.execute.PAUSE", -1.0)
     progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, show=True)
     for part in (0.0, 0.5):
         progress.tell(RUN, part)

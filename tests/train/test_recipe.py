@@ -20,7 +20,7 @@ from rgkit.runs.grid import PROTOCOLS, arm_of
 from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.tasks import classification
 from rgkit.train.loop import Training, train
-from rgkit.train.recipe import Lookahead, groups
+from rgkit.train.step import Lookahead, groups
 
 RECIPE = PROTOCOLS["classification"]["airbench"]
 TINY = Classification(data="scenes", precision="float64").replace(
