@@ -31,6 +31,8 @@ from rgkit.train.step import PlainStep
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("few_test_pictures")
+
 TINY = Segmentation(
     data="scenes", images=24, size=16, model="pspnet('resnet18', 4)", epochs=2, batch=8, lr=0.05,
     precision="float32",
@@ -210,7 +212,7 @@ def test_held_out_images_are_measured_and_change_nothing_else():
 def test_a_record_is_judged_by_its_mean_iou(tmp_path):
     axes = {"arm": ["plain", "RG", "half rate, twice decay"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert results.runs["status"].tolist() == ["finished"] * 3
     for row, record in zip(results.runs.itertuples(), results.records, strict=True):
         assert row.final == record.epochs["test_miou"][-1]
@@ -218,7 +220,7 @@ def test_a_record_is_judged_by_its_mean_iou(tmp_path):
     weights = [record.config.weight for record in results.records]
     assert weights == ["constant(1)", "uniform(0, 1)", "constant(1)"]
     assert results.records[2].config.weight_decay == 2 * TINY.weight_decay
-    again = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    again = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert again.records == results.records
     assert (tmp_path / "segmentation").is_dir()
 
@@ -295,7 +297,7 @@ def test_a_record_keeps_what_the_network_labels_in_the_first_test_pictures(tmp_p
 def test_overlays_show_truth_where_it_is_at_hand_and_labels_in_any_case(tmp_path, monkeypatch):
     axes = {"arm": ["plain", "RG"], "lr": [0.05], "seed": [0, 1]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     figure = overlays(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:4]] == ["picture", "truth", "plain", "RG"]
     assert len(figure.axes) == 4 * SHOWN

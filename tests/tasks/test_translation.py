@@ -37,6 +37,8 @@ from torchmetrics.functional.image import (  # noqa: E402
     structural_similarity_index_measure,
 )
 
+pytestmark = pytest.mark.usefixtures("few_test_pictures")
+
 TINY = Translation(
     data="scenes", images=24, size=16, model="unet(3, 8)", judge="patchgan(1, 8)", epochs=2,
     batch=8,
@@ -107,7 +109,7 @@ def test_inputs_and_targets_are_cut_and_mirrored_alike():
     plan = epoch_plan(12, 1, 0, "crop+flip", 2, "cpu")
     assert plan[3].any()
     assert len({*plan[1].tolist()}) > 2
-    batches = list(step.batches(plan))
+    batches = list(step.batches(plan, 0))
     assert [len(a) for a, _ in batches] == [8, 4]
     assert all(torch.equal(a, b) for a, b in batches)
     assert batches[0][0].shape == (8, 3, 16, 16)
@@ -166,7 +168,7 @@ def test_what_is_right_is_a_part_of_the_patches():
     # A judge that calls everything real is right on half of what it sees.
     torch.nn.init.zeros_(step.judge.parts[-1].weight)
     torch.nn.init.ones_(step.judge.parts[-1].bias)
-    x, y = next(step.batches(epoch_plan(24, 0, 0, "none", 1, "cpu")))
+    x, y = next(step.batches(epoch_plan(24, 0, 0, "none", 1, "cpu"), 0))
     assert step._tell_apart(x, y, step.net(x).detach(), 1.0).item() == 0.5
 
 
@@ -253,14 +255,14 @@ def test_held_out_pairs_are_measured_and_change_nothing_else():
 def test_a_record_is_judged_by_its_similarity(tmp_path):
     axes = {"arm": ["plain", "RG", "constant 1/2"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert results.runs["status"].tolist() == ["finished"] * 3
     for row, record in zip(results.runs.itertuples(), results.records, strict=True):
         assert row.final == record.epochs["test_ssim"][-1]
     assert [r.config.weight for r in results.records] == [
         "constant(1)", "uniform(0, 1)", "constant(0.5)",
     ]  # fmt: skip
-    again = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    again = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert again.records == results.records
     assert (tmp_path / "translation").is_dir()
 
@@ -334,7 +336,9 @@ def test_every_profile_can_be_built_and_says_what_it_measures(tmp_path, monkeypa
 def test_the_figure_has_a_panel_for_every_measure(tmp_path):
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    figure = metrics(run(grid, device="cpu", store=Store(tmp_path), show=False), TRANSLATION)
+    figure = metrics(
+        run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False), TRANSLATION
+    )
     assert len(figure.axes) == 6
     assert all(len(ax.lines) == 4 for ax in figure.axes)  # two seeds and two means
     assert figure.axes[0].lines[0].get_ydata().shape == (2,)
@@ -410,7 +414,7 @@ def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, m
     np.testing.assert_equal(unseen.epochs, record.epochs)
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(longer, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=store, show=False)
+    results = run(grid, device="cpu", jobs=1, store=store, show=False)
     figure = on_the_way(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:5]] == [
         *(f"epoch {n}" for n in range(1, 5)),
@@ -428,7 +432,7 @@ def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, m
 def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_path, monkeypatch):
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     figure = made(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:4]] == ["input", "plain", "RG", "truth"]
     true = pairs.load("scenes", 16, 0, TINY.direction)
