@@ -113,9 +113,10 @@ class CapturedStep(Stepper):
                     self.at.zero_()
                     self._step(size)
             torch.cuda.current_stream().wait_stream(self.aside)
-            self.graphs[size] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graphs[size], stream=self.aside):
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self.aside):
                 self._step(size)
+        self.graphs[size] = graph
         with torch.no_grad():
             for tensor, value in zip(self._everything(), held, strict=True):
                 tensor.copy_(value)
