@@ -20,14 +20,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
-def figures_are_closed() -> Iterator[None]:
-    """Close what a test has drawn: pyplot keeps every figure, and warns at the twentieth.
+def nothing_is_left_behind() -> Iterator[None]:
+    """Close what a test has drawn, and set back the threads that it has asked for.
 
-    A warning is an error here, and which tests share a process is decided anew each time.
+    pyplot keeps every figure, and warns at the twentieth; a warning is an error here, and which
+    tests share a process is decided anew each time. A second thread makes small nets far slower.
     """
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from rgkit.stats.differences import difference
 from rgkit.tasks.classification import make_step
 from rgkit.tasks.segmentation import label_pixels
 from rgkit.train.device import DTYPES, arithmetic, cores, pick_device, reproducible
-from rgkit.train.step import PlainStep, Stepper, backward
+from rgkit.train.loop import Stepper
+from rgkit.train.step import PlainStep, backward
 
 Block = Callable[[], float]  # takes some steps and returns images per second
 

@@ -18,7 +18,7 @@ from rgkit.bench.pictures import MASKS, Case
 from rgkit.models.classification import cost
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Store, source
-from rgkit.train.device import cores, default_jobs, device_name, pick_device, processor
+from rgkit.train.device import cores, device_name, pick_device, processor
 
 MODELS = ("resnet8(16)", "resnet18", "resnet34")
 SMALL = ("resnet8(16)", "airbench(16)", "small_densenet", "small_mobilenetv2")
@@ -49,7 +49,8 @@ def throughput(rounds: int, device: str) -> Rows:
 
     On a CPU the machine is full with a process a core; on a GPU with one run.
     """
-    gpu, jobs = _gpu(device), default_jobs(pick_device(device))
+    gpu = _gpu(device)
+    jobs = 1 if gpu else cores()
     peak, rows = blocks.matrix_rate(device), []
     for model in MODELS:
         config = _of(model)

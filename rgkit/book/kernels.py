@@ -36,7 +36,7 @@ IMPORTS = (
     "contourpy", "pandas.io.formats.html", "rgkit.stats.differences", "rgkit.book.report",
     "rgkit.figures.plots", "rgkit.stats.tuning",
 )  # fmt: skip
-WITH_TORCH = ("rgkit.train.pool", "rgkit.tasks.classification")  # which records do not need
+WITH_TORCH = ("rgkit.train.execute", "rgkit.tasks.classification")  # which records do not need
 
 
 @dataclass(frozen=True)

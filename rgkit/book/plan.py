@@ -19,7 +19,8 @@ from rgkit.book.notebook import UsageError, check_parameters, find, grid
 from rgkit.runs.grid import Grid, blocks, in_order
 from rgkit.runs.kinds import Config, Trained
 from rgkit.runs.records import Merged, Store
-from rgkit.train.progress import Estimator, clock
+from rgkit.train.engines import world_size, writes
+from rgkit.train.execute import Estimator, Pool, clock
 
 
 def notebooks(pattern: str) -> list[Path]:
@@ -150,10 +151,7 @@ def first_search(configs: list[Config], grids: list[Grid], store: Store) -> int 
 
 
 def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> int:
-    from rgkit.train.checkpoint import writes
-    from rgkit.train.engines import world_size
     from rgkit.train.perform import misplaced
-    from rgkit.train.pool import Pool
 
     given: dict[Path, dict[str, Any]] = {p: {"profile": args.profile} for p in notebooks(args.only)}
     for path in given if values else ():
@@ -170,7 +168,7 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
             grids = [grid(path, settings) for path, settings in given.items()]
             plan = {store.path(c): c for c in in_order(grids)}
             missing = {path: c for path, c in plan.items() if not path.is_file()}
-            apart = begun_otherwise(grids, store, pool.arithmetic)
+            apart = begun_otherwise(grids, store, pool.how.arithmetic)
             shared = {path: misplaced(config, world_size()) for path, config in missing.items()}
             left = every.keys() | apart | {path for path, why in shared.items() if why}
             new = [config for path, config in plan.items() if path not in left]

@@ -47,7 +47,7 @@ class Classification(Trained):
         `weight_decay` is the learning rate times the optimizer's coefficient, so that another
         rate leaves the product as it is.
     lookahead : int
-        Steps after which slow weights follow, see `rgkit.train.recipe.Lookahead`; 0 is without.
+        Steps after which slow weights follow, see `rgkit.train.step.Lookahead`; 0 is without.
 
     Examples
     --------

@@ -12,12 +12,10 @@ from torch.nn.functional import cross_entropy
 from rgkit.data import images as datasets
 from rgkit.data.augment import Augmenter
 from rgkit.runs.kinds import STEPS, Classification
-from rgkit.tasks.splits import split
 from rgkit.train import captured
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task
-from rgkit.train.recipe import fresh
-from rgkit.train.step import PlainStep, Stepper, forward, predictions
+from rgkit.train.loop import Split, Splits, Stepper, Task, split
+from rgkit.train.step import PlainStep, classify, fresh, predictions
 
 
 @functools.lru_cache(maxsize=2)  # on the device, for the next run on them
@@ -37,15 +35,6 @@ def _load(
 
 def _splits(c: Classification, where: torch.device) -> Splits:
     return _load(c.data, c.reflect, c.images, c.validation, c.precision, where)
-
-
-def classify(
-    net: nn.Module, images: Tensor, labels: Tensor, autocast: bool, smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy of a batch, its labels smoothed, and how many images are right."""
-    logits = forward(net, images, autocast)
-    loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=smoothing)
-    return loss, (logits.detach().argmax(1) == labels).sum()
 
 
 def make_step(

@@ -14,9 +14,8 @@ from rgkit.data.scenes import VOID
 from rgkit.models.segmentation import build, find_weights
 from rgkit.runs.kinds import ConfigError, Segmentation
 from rgkit.runs.samples import SHOWN, pack
-from rgkit.tasks.splits import split
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task
+from rgkit.train.loop import Split, Splits, Task, split
 from rgkit.train.step import PlainStep, forward, predictions
 
 AUXILIARY = 0.4  # weight of the loss on stage 3, as Zhao et al. 2017 have it and RG's code

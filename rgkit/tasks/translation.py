@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ from rgkit.models.translation import build
 from rgkit.runs.kinds import Translation
 from rgkit.runs.samples import KEPT, pack
 from rgkit.tasks.pictures import Features, edges, kernel_distance, psnr, ssim
-from rgkit.tasks.splits import split
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task
+from rgkit.train.loop import Split, Splits, Task, split
 from rgkit.train.step import PlainStep, descend, forward, make_optimizer, predictions
 
 MEASURED = ("l1", "psnr", "ssim", "sharpness", "kid")
@@ -65,23 +63,23 @@ def judgement(judged: Tensor, real: bool, kind: str) -> Tensor:
     return loss(judged, wanted)
 
 
-def two_weights(config: Translation, per_epoch: int, u: np.ndarray, first: int) -> np.ndarray:
-    """Return the loss weights of the generator and of the discriminator, [2, steps].
+def two_weights(config: Translation, u: np.ndarray, epoch: int) -> np.ndarray:
+    """Return the loss weights of the generator and of the discriminator in an epoch, [2, steps].
 
     Parameters
     ----------
-    per_epoch : steps in an epoch of the run
-    u : [steps], of the steps from `first` on, as the run's law drew them
+    u : [steps], of the steps of the epoch, as the run's law drew them
+    epoch : its number in the run, from 0
     """
     if config.acts_on != "both, two draws":
         ones = np.ones_like(u)
         mine = ones if config.acts_on == "discriminator" else u
         return np.stack([mine, ones if config.acts_on == "generator" else u])
-    at = np.arange(first + len(u))  # from the start of the run
-    own = laws.law(config.weight).draw(
-        at, per_epoch=per_epoch, epochs=config.epochs, seed=config.seed + SECOND
+    steps = np.arange((epoch + 1) * len(u))  # from the start of the run
+    drawn = laws.law(config.weight).draw(
+        steps, per_epoch=len(u), epochs=config.epochs, seed=config.seed + SECOND
     )
-    return np.stack([u, own[first:]])
+    return np.stack([u, drawn[-len(u) :]])
 
 
 def length(params: list[Tensor], before: list[Tensor], lr: float) -> Tensor:
@@ -112,14 +110,13 @@ class PairStep(PlainStep):
         self.second = make_optimizer(config, self.judge)
         self.optimizers.append(self.second)
         self.parts |= {"judge": self.judge, "second": self.second}
-        self.kind, self.lambda_l1 = config.adversarial, config.lambda_l1
-        self.draw = functools.partial(two_weights, config, -(-len(targets) // config.batch))
-        self.taken = 0  # steps since the start of the run
+        self.pair = config
         self.moved = list[Tensor]()
-        self.lengths: tuple[Tensor, ...] = ()  # of each network's steps, over the last epoch
         self.params = [[p.detach() for p in n.parameters()] for n in (self.net, self.judge)]
 
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+    def epoch(
+        self, plan: Plan, lr: np.ndarray, u: np.ndarray, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Train one epoch, a batch at a time.
 
         Returns
@@ -129,9 +126,8 @@ class PairStep(PlainStep):
         """
         self.judge.train()
         self.moved = []
-        found = super().epoch(plan, lr, self.draw(u, self.taken).T)
-        self.lengths = tuple(torch.stack(self.moved).view(-1, 2).square().mean(0).sqrt())
-        self.taken += len(u)
+        found = super().epoch(plan, lr, two_weights(self.pair, u, number).T, number)
+        self.own = tuple(torch.stack(self.moved).view(-1, 2).square().mean(0).sqrt())
         return found
 
     def take(self, images: Tensor, labels: Tensor, u: Any) -> tuple[Tensor, Tensor]:
@@ -150,8 +146,8 @@ class PairStep(PlainStep):
         made = forward(self.net, x, self.autocast)
         judged = forward(functools.partial(self.judge, made), x, self.autocast)
         made = made.to(x.dtype)
-        loss = judgement(judged.to(x.dtype), True, self.kind)
-        loss = loss + self.lambda_l1 * (made - y).abs().mean()
+        loss = judgement(judged.to(x.dtype), True, self.pair.adversarial)
+        loss = loss + self.pair.lambda_l1 * (made - y).abs().mean()
         descend(self.optimizer, loss, u)
         self.judge.requires_grad_(True)
         return loss.detach(), made.detach()
@@ -162,20 +158,14 @@ class PairStep(PlainStep):
             forward(functools.partial(self.judge, shown), x, self.autocast).to(x.dtype)
             for shown in (y, made)
         )
-        loss = (judgement(real, True, self.kind) + judgement(fake, False, self.kind)) / 2
+        loss = (
+            judgement(real, True, self.pair.adversarial)
+            + judgement(fake, False, self.pair.adversarial)
+        ) / 2
         descend(self.second, loss, u)
-        border = 0.5 if self.kind == "least squares" else 0.0
+        border = 0.5 if self.pair.adversarial == "least squares" else 0.0
         told = [(real.detach() > border).double(), (fake.detach() < border).double()]
         return torch.stack(told).mean()
-
-    def state(self) -> dict[str, Any]:
-        """Return both networks, both optimizers and how many steps they have taken."""
-        return super().state() | {"taken": self.taken}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        super().load(state)
-        self.taken = state["taken"]
 
 
 @torch.inference_mode()
@@ -236,6 +226,6 @@ def made_pictures(
 
 TASK = Task(
     MEASURED, _splits, lambda kind, config, classes, *split: PairStep(config, *split), evaluate,
-    own=LENGTHS, steps=operator.attrgetter("lengths"), samples=made_pictures, along=True,
+    own=LENGTHS, samples=made_pictures, along=True,
     options=lambda config, where: {"features": Features(where)},
 )  # fmt: skip

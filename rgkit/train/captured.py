@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
 from rgkit.runs.kinds import Classification
-from rgkit.train.device import DTYPES
-from rgkit.train.recipe import Lookahead, fresh, groups
+from rgkit.train.device import DTYPES, chosen_algorithms
+from rgkit.train.loop import Stepper
+from rgkit.train.step import Lookahead, classify, fresh, groups
 
 WARM_UP = 3  # steps before the capture: cuDNN chooses its algorithms in them
 
 
-class CapturedStep:
+class CapturedStep(Stepper):
     """A network, SGD, and a training step that runs without the host.
 
     Parameters
@@ -48,8 +48,6 @@ class CapturedStep:
         self.groups = groups(net, config.bias_rate)
         self.params: list[Tensor] = [p for group in self.groups for p in group.learning()]
         self.velocity = [torch.zeros_like(p) for p in self.params]
-        self.lookahead: Lookahead | None = None
-        self.trained = 0  # epochs of the run
         where, count, dtype = labels.device, len(labels), images.scale.dtype
         steps = -(-count // self.batch)
         # What a replay reads: filled before each epoch, never replaced.
@@ -76,18 +74,13 @@ class CapturedStep:
         places = self.at * self.batch + self.places[:size]
         index, dy, dx, mirror = (part[places] for part in self.plan)
         images, labels = self.images.batch(index, dy, dx, mirror), self.labels[index]
-        # Each weight is cast once a step anyway, and a cache would outlive the capture.
-        with torch.autocast(
-            labels.device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False
-        ):
-            # The last, smaller batch of an epoch is not worth compiling everything once more.
-            logits = (self.forward if size == self.batch else self.net)(images)
-        loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=self.smoothing)
+        # The last, smaller batch of an epoch is not worth compiling everything once more.
+        net = self.forward if size == self.batch else self.net
+        loss, right = classify(net, images, labels, self.autocast, self.smoothing)
         weighted = self.u[self.at].squeeze(0) * loss  # the method, as in rgkit.train.step
         grads = list(torch.autograd.grad(weighted, self.params))
         self._descend(grads)
         self.losses.index_copy_(0, self.at, loss.detach().reshape(1))
-        right = (logits.detach().argmax(1) == labels).sum()
         self.correct.index_copy_(0, self.at, right.reshape(1))
         self.at += 1
 
@@ -112,11 +105,8 @@ class CapturedStep:
     def _capture(self, size: int) -> None:
         """Record the step for batches of `size`; the weights are as before afterwards."""
         held = [t.clone() for t in self._everything()]
-        cudnn = torch.backends.cudnn
-        flags = cudnn.deterministic, cudnn.benchmark
-        cudnn.deterministic, cudnn.benchmark = False, True
-        try:
-            assert self.aside is not None
+        assert self.aside is not None
+        with chosen_algorithms(fastest=True):
             self.aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.aside):
                 for _ in range(WARM_UP):
@@ -126,8 +116,6 @@ class CapturedStep:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=self.aside):
                 self._step(size)
-        finally:
-            cudnn.deterministic, cudnn.benchmark = flags
         self.graphs[size] = graph
         with torch.no_grad():
             for tensor, value in zip(self._everything(), held, strict=True):
@@ -146,47 +134,45 @@ class CapturedStep:
             tensor.zero_()
         self.momentum.fill_(config.momentum)
         self.weight_decay.fill_(config.coefficient)
-        slow = config.lookahead
-        self.lookahead = Lookahead(self.net, slow, config.steps) if slow else None
-        self.trained = 0
+        self.parts = {"net": self.net}
+        if config.lookahead:
+            self.parts["lookahead"] = Lookahead(self.net, config.lookahead, config.steps)
 
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+    def epoch(
+        self, plan: Plan, lr: np.ndarray, u: np.ndarray, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Train one epoch; return losses and correct [steps], which the next epoch overwrites."""
         self.net.train()
         for mine, given in zip(self.plan, plan, strict=True):
             mine.copy_(given)
         self.lr.copy_(torch.from_numpy(lr))
         self.u.copy_(torch.from_numpy(u))
-        self.scales.copy_(torch.tensor([group.at(self.trained) for group in self.groups]))
+        self.scales.copy_(torch.tensor([group.at(number) for group in self.groups]))
         count = len(self.labels)
         sizes = [min(self.batch, count - first) for first in range(0, count, self.batch)]
         if self.labels.is_cuda:
             for size in set(sizes) - set(self.graphs):
                 self._capture(size)
         self.at.zero_()
+        slow = self.parts.get("lookahead")
         for size in sizes:
             if self.labels.is_cuda:
                 self.graphs[size].replay()
             else:
                 self._step(size)
-            if self.lookahead:
-                self.lookahead.step()
-        self.trained += 1
+            if slow:
+                slow.step()
         return self.losses, self.correct
 
     def state(self) -> dict[str, Any]:
-        """Return weights, velocity and slow weights, and how many epochs were trained."""
-        kept = {"net": self.net.state_dict(), "velocity": self.velocity, "trained": self.trained}
-        return kept | ({"lookahead": self.lookahead.state_dict()} if self.lookahead else {})
+        """Return weights, velocity and slow weights."""
+        return super().state() | {"velocity": self.velocity}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned, in place."""
-        self.net.load_state_dict(state["net"])
+        super().load(state)
         for mine, given in zip(self.velocity, state["velocity"], strict=True):
             mine.copy_(given)
-        self.trained = state.get("trained", 0)  # an old checkpoint has none, nor a use for it
-        if self.lookahead:
-            self.lookahead.load_state_dict(state["lookahead"])
 
 
 # What decides the operations of a step; everything else of a run is a number on the device.

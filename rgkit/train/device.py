@@ -79,18 +79,12 @@ def cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def default_jobs(where: torch.device) -> int:
-    """Return how many runs at a time are best: a core each on a CPU, one on a GPU."""
-    return 1 if where.type == "cuda" else cores()
-
-
 @functools.cache
 def device_name(device: str = "auto") -> str:
     """Return the device in words, a GPU by its own name or ``x86_64 CPU, one thread``."""
     where = pick_device(device)
-    if where.type == "cuda":
-        return torch.cuda.get_device_name(where)
-    return f"{platform.machine()} CPU, one thread"
+    on_gpu = where.type == "cuda"
+    return torch.cuda.get_device_name(where) if on_gpu else f"{platform.machine()} CPU, one thread"
 
 
 def processor(where: torch.device) -> str:
@@ -101,12 +95,9 @@ def processor(where: torch.device) -> str:
     """
     if where.type == "cuda":
         return "capability {}.{}".format(*torch.cuda.get_device_capability(where))
-    kinds = list(CAN)
-    can = [kind for kind in kinds if getattr(torch.cpu, CAN[kind], lambda: False)()]
-    if not can:
-        return ""
-    limit = LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), kinds[-1])
-    return min(can[-1], limit, key=kinds.index)
+    can = ["", *(kind for kind, asks in CAN.items() if getattr(torch.cpu, asks, lambda: False)())]
+    limit = LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), can[-1])
+    return min(can[-1], limit, key=["", *CAN].index)
 
 
 def arithmetic(config: Rounded, where: torch.device) -> str:
@@ -138,18 +129,32 @@ def reproducible(seed: int) -> Iterator[None]:
     A CPU run uses one thread: the order of additions is then fixed, and two runs of one thread
     each are faster than one run of two.
     """
-    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
-    flags = cudnn.deterministic, cudnn.benchmark
+    threads = torch.get_num_threads()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=list(devices)):
+    with torch.random.fork_rng(devices=list(devices)), chosen_algorithms(fastest=False):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        cudnn.deterministic, cudnn.benchmark = True, False
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            cudnn.deterministic, cudnn.benchmark = flags
+
+
+@contextlib.contextmanager
+def chosen_algorithms(fastest: bool) -> Iterator[None]:
+    """Let cuDNN take what it measures to be fastest, or else what can be repeated; set back after.
+
+    >>> with chosen_algorithms(fastest=True):
+    ...     torch.backends.cudnn.benchmark
+    True
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = not fastest, fastest
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @contextlib.contextmanager
@@ -176,7 +181,5 @@ def turn(device: torch.device) -> Iterator[None]:
 
 def _which(device: torch.device) -> str:
     """Name a GPU, whatever number it has in this process: CUDA_VISIBLE_DEVICES renumbers them."""
-    if not torch.cuda.is_available():
-        return str(device.index or 0)
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))
+    about = torch.cuda.get_device_properties(device) if torch.cuda.is_available() else None
+    return str(getattr(about, "uuid", device.index or 0))

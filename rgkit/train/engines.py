@@ -1,4 +1,7 @@
-"""Engines, the ways to perform many runs. A new one is a function that `engine` chooses."""
+"""Engines, the ways to perform many runs. A new one is a function that `engine` chooses.
+
+Torch is imported where a run is shared by several processes, and no sooner.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
-
-import torch
-from torch import distributed
+from typing import TYPE_CHECKING, Any
 
 from rgkit.runs.kinds import Config
 from rgkit.runs.records import Record
 
+if TYPE_CHECKING:
+    import torch
+
 # What came of a run: its record, in words what went wrong, or None where it was stopped.
 Outcome = Record | str | None
 KILLED = "its process was killed twice, perhaps for want of memory"  # said the second time
-# Is told the part of a run that is done, and the training loss of the last epoch, if there is one.
-Tell = Callable[[float, float | None], None]
-# Is asked after each epoch; once it says so, what is under way is checkpointed and left.
-Stop = Callable[[], bool]
-
-Perform = Callable[[Config, Tell, Stop], Outcome]
 
 
 @dataclass(frozen=True)
@@ -36,15 +33,16 @@ class Work:
 
     Attributes
     ----------
-    perform : performs it
-    tell : says how far it is
-    stop : whether to leave off
+    perform : performs a config; it is given `tell` for this config, and `stop`
+    tell : is told how much of a config's run is done, from 0 to 1, and the training loss of the
+        last epoch, if there is one
+    stop : is asked after each epoch; once it says so, what is under way is checkpointed and left
     jobs : int
     """
 
-    perform: Perform
+    perform: Callable[[Config, Callable[[float, float | None], None], Callable[[], bool]], Outcome]
     tell: Callable[[Config, float, float | None], None]
-    stop: Stop
+    stop: Callable[[], bool]
     jobs: int = 1
 
 
@@ -53,9 +51,20 @@ class Work:
 Engine = Callable[[Iterator[Config], Work], Iterator[tuple[Config, Outcome]]]
 
 
+def world_size() -> int:
+    """Return how many processes torchrun has started to share each run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def writes() -> bool:
+    """Whether this process is the one that writes: the first of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def engine(where: torch.device, jobs: int) -> Engine:
     """Return the engine for a device and a number of runs at the same time.
 
+    >>> import torch
     >>> engine(torch.device("cpu"), 2).__name__
     'in_processes'
     """
@@ -134,11 +143,6 @@ def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config
             process.join()
 
 
-def world_size() -> int:
-    """Return how many processes torchrun has started to share each run; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
 def by_torchrun(
     where: torch.device, configs: Iterator[Config], work: Work
 ) -> Iterator[tuple[Config, Outcome]]:
@@ -146,6 +150,9 @@ def by_torchrun(
 
     Raises RuntimeError where a run goes wrong: torchrun then ends the processes that wait for it.
     """
+    import torch
+    from torch import distributed
+
     if not distributed.is_initialized():  # once: a second group may meet the address of the first
         distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
         atexit.register(distributed.destroy_process_group)

@@ -1,4 +1,4 @@
-"""One training run, an epoch at a time. The step itself is in `rgkit.train.step`."""
+"""One training run, an epoch at a time, whatever its task. The step is in `rgkit.train.step`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,88 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rgkit.data.augment import epoch_plan
+from rgkit.data.augment import Plan, epoch_plan
 from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest
 from rgkit.models.calibrated import optimized
 from rgkit.runs.kinds import STEPS, Trained
 from rgkit.runs.samples import stops
 from rgkit.train.device import arithmetic, pick_device, reproducible
-from rgkit.train.step import Stepper
 
+Arrays = tuple[np.ndarray, np.ndarray]  # pictures, and what belongs to each of them
 Split = tuple[Any, Any]  # images, and labels [N], or masks, or the pictures to be made
 Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
+
+
+def split(
+    data: str,
+    count: int,
+    held: int,
+    where: torch.device,
+    train: Arrays,
+    test: Arrays,
+    made: Callable[[Tensor, Tensor], Split],
+) -> tuple[Split, Split, Split]:
+    """Bring pictures and what belongs to them to a device: to train on, to test on, held out.
+
+    Parameters
+    ----------
+    data : the name of the set, for errors
+    count, held : of the training pictures the first so many are trained on, 0 is all that are not
+        held out; the last so many are held out
+    made : from both halves on the device to a split
+
+    Raises ValueError where there are not so many.
+    """
+    total = len(train[0])
+    if count + held > total - (count == 0):
+        given = f"images={count}" + (f", validation={held}" if held else "")
+        raise ValueError(f"{given} given; {data} has {total:,} to train on")
+    first, last = slice(0, count or total - held), slice(total - held, total)
+    parts = [tuple(half[first] for half in train), test, tuple(half[last] for half in train)]
+    a, b, c = (made(*(torch.from_numpy(half).to(where) for half in part)) for part in parts)
+    return a, b, c
+
+
+class Stepper:
+    """A network and its optimizer, and a way to take an epoch's steps with them.
+
+    Attributes
+    ----------
+    name : of the kind of step
+    net : the network
+    parts : what the next epoch depends on, each with a `state_dict`, the network among them
+    own : what the task records of the steps of an epoch, float64 tensors of shape []
+    """
+
+    name: str
+    net: nn.Module
+    parts: dict[str, Any]
+    own: tuple[Tensor, ...] = ()
+
+    def epoch(
+        self, plan: Plan, lr: np.ndarray, u: np.ndarray, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Train one epoch, step t at learning rate lr[t] with loss weight u[t].
+
+        Parameters
+        ----------
+        number : of the epoch in its run, from 0
+
+        Returns
+        -------
+        losses [steps], unweighted, and correct [steps], on the device; nothing is read back before
+        """
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state` returned, in place."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
 
 
 @dataclass(frozen=True)
@@ -36,8 +107,7 @@ class Task:
     step : from a kind of step, a config, the number of classes and a split to the way to take steps
     evaluate : from a network, a split and whether to autocast to float64 tensors of shape []
     kinds : the kinds of steps that there are
-    own : names of what `steps` returns
-    steps : from the stepper, after an epoch, to float64 tensors of shape []
+    own : names of what the stepper has as its `own` after an epoch
     samples : like `evaluate`, at the end of a run, to texts that the record keeps
     along : whether the first of them is kept on the way, too
     options : from a config and a device to what else `evaluate` is given after the last epoch, for
@@ -50,7 +120,6 @@ class Task:
     evaluate: Callable[..., tuple[Tensor, ...]]
     kinds: tuple[str, ...] = ("auto", "plain")
     own: tuple[str, ...] = ()
-    steps: Callable[[Any], tuple[Tensor, ...]] = lambda step: ()
     samples: Callable[..., list[str]] = lambda net, images, labels, autocast: []
     along: bool = False
     options: Callable[[Any, torch.device], dict[str, Any]] = lambda config, where: {}
@@ -127,6 +196,7 @@ class Training:
         where = pick_device(device)
         config = config.replace(precision=used or arithmetic(config, where))
         self.config, self.where, self.outcome = config, where, Outcome()
+        self.autocast = config.precision == "bfloat16"
         self.task: Task = import_module(config.code).TASK
         if step not in self.task.kinds:
             hint = f" with {config.task}; use 'plain'" if step in STEPS else nearest(step, [*STEPS])
@@ -140,12 +210,9 @@ class Training:
         batches = torch.arange(self.count).split(config.batch)
         self.sizes = torch.tensor([len(batch) for batch in batches], device=where)
         steps = np.arange(self.per_epoch * config.epochs)
-        self.lr = config.lr * schedules.schedule(config.schedule).draw(
-            steps, per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
-        )
-        self.u = laws.law(config.weight).draw(
-            steps, per_epoch=self.per_epoch, epochs=config.epochs, seed=config.seed
-        )
+        run = {"per_epoch": self.per_epoch, "epochs": config.epochs, "seed": config.seed}
+        self.lr = config.lr * schedules.schedule(config.schedule).draw(steps, **run)
+        self.u = laws.law(config.weight).draw(steps, **run)
         self.outcome.epochs = {name: [] for name in self.metrics}
         self.options = self.task.options(config, where)
         self.step = self.task.step(step, config, classes, *train)
@@ -179,36 +246,30 @@ class Training:
         """Whether the last epoch is done or the run has diverged."""
         return self.epoch == self.config.epochs or self.outcome.status == "diverged"
 
-    @property
-    def autocast(self) -> bool:
-        """Whether forward passes are in bfloat16."""
-        return self.config.precision == "bfloat16"
-
     def advance(self) -> None:
         """Train and evaluate the next epoch."""
         config, epoch = self.config, self.epoch
         now = slice(epoch * self.per_epoch, (epoch + 1) * self.per_epoch)
         lr, u = self.lr[now], self.u[now]
         with reproducible(config.seed * 1_000_003 + epoch):
-            plan = epoch_plan(
-                self.count, config.seed, epoch, config.augment, self.padding, self.where
-            )
-            losses, correct = self.step.epoch(plan, lr, u)
+            own = config.seed, epoch, config.augment
+            plan = epoch_plan(self.count, *own, self.padding, self.where)
+            losses, correct = self.step.epoch(plan, lr, u, epoch)
             totals, norm = epoch_totals(losses, correct, self.sizes), weight_norm(self.step.net)
             more = self.options if epoch + 1 == config.epochs else {}
             found = [norm]
             for split in self.measured.values():
                 found += self.task.evaluate(self.step.net, *split, self.autocast, **more)
-            found += self.task.steps(self.step)
+            found += self.step.own
             # The epoch's only transfer.
-            loss, accuracy, bad, *own = torch.cat([totals, torch.stack(found)]).tolist()
+            loss, accuracy, bad, *rest = torch.cat([totals, torch.stack(found)]).tolist()
         if bad >= 0:
             self.outcome.status = "diverged"
             self.outcome.diverged_at = now.start + int(bad)
             return
         count = len(self.task.measured) + 1
-        weights = (own[0], float(lr[-1]), float(u.mean()), float(u.std()))
-        values = (loss, accuracy, *own[1:count], *weights, *own[count:])
+        weights = (rest[0], float(lr[-1]), float(u.mean()), float(u.std()))
+        values = (loss, accuracy, *rest[1:count], *weights, *rest[count:])
         for name, value in zip(self.metrics, values, strict=True):
             self.outcome.epochs[name].append(value)
         if self.over:
@@ -223,8 +284,7 @@ class Training:
         """Return everything that the next epoch depends on, for a checkpoint."""
         done = {"epochs": self.outcome.epochs, "along": self.outcome.along}
         way = {"step": self.step.name, "arithmetic": self.config.precision}
-        whole: dict[str, Any] = way | done | self.step.state()
-        return whole
+        return {**way, **done, **self.step.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state` returned; ValueError where it fits another step."""
@@ -237,18 +297,12 @@ class Training:
         self.outcome.along = list(state.get("along", []))
 
 
-def train(
-    config: Trained,
-    device: str = "auto",
-    on_epoch: Callable[[int], None] = lambda epoch: None,
-    step: str = "auto",
-) -> Outcome:
+def train(config: Trained, device: str = "auto", step: str = "auto") -> Outcome:
     """Train one run from start to end.
 
     Parameters
     ----------
     config, device, step : see `Training`
-    on_epoch : called with the number of epochs done, for progress
 
     Returns
     -------
@@ -265,5 +319,4 @@ def train(
     training = Training(config, device, step)
     while not training.over:
         training.advance()
-        on_epoch(training.epoch)
     return training.outcome

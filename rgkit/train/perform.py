@@ -1,40 +1,101 @@
-"""Perform one run, whatever its task, and make its record."""
+"""Perform one run, whatever its task, with a checkpoint to go on from, and make its record."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pickle
+import re
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import distributed
 
 from rgkit.runs.kinds import Config, ConfigError, Trained
 from rgkit.runs.records import Record, Store, commit, fingerprint_of, source
-from rgkit.train.checkpoint import EVERY, Checkpoint
 from rgkit.train.device import arithmetic, device_name, pick_device, processor
-from rgkit.train.engines import Outcome, Stop, Tell
 from rgkit.train.loop import Training
 
+EVERY = 30.0  # seconds between checkpoints: a run shorter than that writes none
 
-@dataclass(frozen=True)
-class How:
-    """How runs are performed; nothing here decides their numbers.
+
+class Checkpoint:
+    """What a run needs to go on after it was stopped or killed; gone with its record.
 
     Parameters
     ----------
-    device : str
-    step : see `rgkit.train.step.make_step`
-    store : Store, optional
-        Where checkpoints are kept; without one there are none.
+    store : Store
+        The file is ``<store>/checkpoints/<task>/<key>-<way>.pt``.
+    config : Config
+        Its key names the file, so that a changed setting, data set or numerics version starts anew.
     every : float
-        Seconds between checkpoints.
+        Seconds between two writes.
+    way : str
+        In which way the run is performed, such as its device and step: each goes on from its own.
+
+    Examples
+    --------
+    >>> from rgkit.runs.kinds import Classification
+    >>> Checkpoint(Store(tempfile.mkdtemp()), Classification()).load("cpu") is None
+    True
     """
 
-    device: str = "auto"
-    step: str = "auto"
-    store: Store | None = None
-    every: float = EVERY
+    def __init__(self, store: Store, config: Config, every: float = EVERY, way: str = "") -> None:
+        self.key = store.path(config).stem
+        name = re.sub("[^a-z0-9]+", "-", f"{self.key} {way}".lower()).strip("-")
+        self.path = store.root / "checkpoints" / config.task / f"{name}.pt"
+        self.every, self.last = every, time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the config has a checkpoint, in whatever way it was performed."""
+        return any(self.path.parent.glob(f"{self.key}*.pt"))
+
+    @property
+    def due(self) -> bool:
+        """Whether the last write (or the start) is longer ago than `every`."""
+        return time.monotonic() - self.last >= self.every
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a state of tensors, numbers and text; whenever this is cut short, one is whole."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=self.path.parent, prefix=f"{self.key}-", suffix=".part", delete=False
+        ) as file:
+            torch.save({"key": self.key, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # Where it is gone, another process has ended this run and has cleared up.
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(file.name, self.path)
+        self.last = time.monotonic()
+
+    def load(self, device: Any) -> dict[str, Any] | None:
+        """Return the state on a device, or None where there is none that can be read.
+
+        A damaged file is no reason to stop: the run begins anew, and says so.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+            if state["key"] != self.key:
+                raise ValueError(f"it belongs to the run {state['key']}")
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as e:
+            print(f"{self.path}: no readable checkpoint ({e}); starting over", file=sys.stderr)
+            return None
+        return state
+
+    def remove(self) -> None:
+        """Remove the file, and what killed writers of it left behind."""
+        for path in self.path.parent.glob(f"{self.key}*"):
+            path.unlink(missing_ok=True)
 
 
 def misplaced(config: Config, here: int) -> str:
@@ -54,15 +115,62 @@ def misplaced(config: Config, here: int) -> str:
     )
 
 
+@dataclass(frozen=True)
+class How:
+    """How and where runs are performed; nothing here decides their numbers but by rounding.
+
+    Parameters
+    ----------
+    device : str
+    step : see `rgkit.tasks.classification.make_step`
+    store : Store, optional
+        Where checkpoints are kept; without one there are none.
+    every : float
+        Seconds between checkpoints.
+    """
+
+    device: str = "auto"
+    step: str = "auto"
+    store: Store | None = None
+    every: float = EVERY
+
+    @property
+    def name(self) -> str:
+        """The device in words."""
+        return device_name(self.device)
+
+    def arithmetic(self, config: Any) -> str:
+        """Return in which arithmetic a run would take place here."""
+        return arithmetic(config, pick_device(self.device))
+
+    def checkpoint(self, config: Config, way: str = "") -> Checkpoint:
+        """Return the checkpoint of a config; without a way it stands for those of all ways."""
+        assert self.store is not None
+        return Checkpoint(self.store, config, self.every, way)
+
+    def attempt(
+        self, config: Config, tell: Callable[[float, float | None], None], stop: Callable[[], bool]
+    ) -> Record | str | None:
+        """Perform one config; where it goes wrong, return in words what did."""
+        try:
+            return perform(config, self, tell, stop)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+
 def perform(
     config: Config,
     how: How | None = None,
-    tell: Tell = lambda part, loss: None,
-    stop: Stop = lambda: False,
+    tell: Callable[[float, float | None], None] = lambda part, loss: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Record | None:
     """Run one config and return its record, or None if it was stopped; nothing is stored.
 
     Raises ConfigError where other processes than the config's are there to share it.
+
+    Parameters
+    ----------
+    tell, stop : see `rgkit.train.engines.Work`
 
     >>> from rgkit.runs.kinds import Classification
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
@@ -73,7 +181,7 @@ def perform(
     together = distributed.is_initialized()
     if why := misplaced(config, distributed.get_world_size() if together else 1):
         raise ConfigError(why)
-    where, name = pick_device(how.device), device_name(how.device)
+    where, name = pick_device(how.device), how.name
     # What a run costs does not depend on what else keeps the processor busy.
     clock = time.process_time if where.type == "cpu" and not together else time.perf_counter
     start = clock()
@@ -81,10 +189,9 @@ def perform(
     extra: dict[str, Any] = {"processor": processor(where)}
     if isinstance(config, Trained):
         training = Training(config, how.device, how.step)
-        way = f"{training.step.name} {name}"
-        kept = Checkpoint(how.store, config, how.every, way) if how.store else None
+        kept = how.checkpoint(config, f"{training.step.name} {name}") if how.store else None
         resumed = 0
-        if found := kept.load(training.where) if kept else None:
+        if found := kept.load(where) if kept else None:
             begun = found.get("arithmetic", config.precision)  # older ones had that of the config
             if begun != training.config.precision:
                 training = Training(config, how.device, how.step, used=begun)
@@ -94,26 +201,18 @@ def perform(
         while not training.over:
             training.advance()
             tell(training.epoch / config.epochs, training.loss)
-            last = stop()
+            last = stop() and not training.over
             if kept and not training.over and (last or kept.due):
                 about = {"device": name, "seconds": clock() - start, "resumed": resumed}
-                kept.save(training.state() | about)
-            if last and not training.over:
+                if not together or distributed.get_rank() == 0:
+                    kept.save(training.state() | about)
+            if last:
                 return None
         outcome = training.outcome
         extra |= {"step": training.step.name, "arithmetic": training.config.precision}
         extra |= {"resumed": resumed} if resumed else {}
     else:
         outcome = import_module(config.code).measure(config, how.device)
-        measured: Any = config  # with a precision, too
-        extra["arithmetic"] = arithmetic(measured, where)
+        extra["arithmetic"] = how.arithmetic(config)
     mark, where_from = fingerprint_of(config), source(name, clock() - start) | extra
     return Record(config.key(mark), config, mark, source=where_from, **vars(outcome))
-
-
-def attempt(how: How, config: Config, tell: Tell, stop: Stop) -> Outcome:
-    """Perform one config; where it goes wrong, return in words what did."""
-    try:
-        return perform(config, how, tell, stop)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"

@@ -1,20 +1,29 @@
-"""One step of training: the place where the loss is multiplied by u."""
+"""One step of training: the place where the loss is multiplied by u, and what a recipe adds to it.
+
+A tuned recipe has rates by group, a first bias that stops learning, and Lookahead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from rgkit.data.augment import Crops, Plan
-from rgkit.models.calibrated import calibrate_after
+from rgkit.data.augment import Augmenter, Crops, Plan
+from rgkit.models.calibrated import calibrate_after, optimized
+from rgkit.models.cifar import WHITENED, Airbench, Whitening
+from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.train.device import DTYPES
-from rgkit.train.recipe import Lookahead, groups
+from rgkit.train.loop import Stepper
+
+DECAY = 0.95**5  # of Lookahead's slow weights, when the run ends (Jordan 2024)
 
 # From a network, images and labels to the unweighted loss and how many of the images are right.
 Losses = Callable[[nn.Module, Tensor, Tensor, bool], tuple[Tensor, Tensor]]
@@ -38,8 +47,23 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, u: float) -> None:
 
 def forward(net: Callable[[Tensor], Any], images: Tensor, autocast: bool) -> Any:
     """Return what a network makes of images, with `autocast` in bfloat16."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+    # Each weight is cast once a step anyway, and a cache would outlive a capture.
+    where = images.device.type
+    with torch.autocast(where, torch.bfloat16, enabled=autocast, cache_enabled=False):
         return net(images)
+
+
+def classify(
+    net: Callable[[Tensor], Any],
+    images: Tensor,
+    labels: Tensor,
+    autocast: bool,
+    smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of a batch, its labels smoothed, and how many images are right."""
+    logits = forward(net, images, autocast)
+    loss = cross_entropy(logits.to(images.dtype), labels, label_smoothing=smoothing)
+    return loss, (logits.detach().argmax(1) == labels).sum()
 
 
 def predictions(
@@ -64,6 +88,101 @@ def predictions(
         yield index, x, forward(see or net, x, autocast)
 
 
+def fresh(config: Classification, classes: int, images: Augmenter) -> nn.Module:
+    """Return a network with the weights of the config's seed; a whitening layer sees the images."""
+    net = build(config.model, classes, seed=config.seed)
+    for layer in net.modules():
+        if isinstance(layer, Whitening):
+            first = torch.arange(min(WHITENED, len(images)), device=images.scale.device)
+            layer.whiten(images.plain(first))
+    return net
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate, `scale` times that of the config.
+
+    Attributes
+    ----------
+    epochs : after how many epochs they stop learning; 0 is never
+    """
+
+    params: list[nn.Parameter]
+    scale: float = 1.0
+    epochs: int = 0
+
+    def learning(self) -> list[nn.Parameter]:
+        """Return those that are not frozen."""
+        return [p for p in self.params if p.requires_grad]
+
+    def at(self, epoch: int) -> float:
+        """Return the scale in an epoch, counted from 0."""
+        return 0.0 if self.epochs and epoch >= self.epochs else self.scale
+
+
+def groups(net: nn.Module, bias_rate: float = 1.0) -> list[Group]:
+    """Return the groups of a network's parameters, frozen ones among them.
+
+    Parameters
+    ----------
+    bias_rate : times the learning rate, for the biases of batch norms; 1 makes no group of them
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    >>> [(len(group.params), group.scale) for group in groups(net, 64)]
+    [(3, 1.0), (1, 64)]
+    """
+    learn, found = {id(p): p for p in optimized(net)}, []
+    if bias_rate != 1:
+        norms = (m.bias for m in net.modules() if isinstance(m, nn.BatchNorm2d))
+        if biases := [learn.pop(id(bias)) for bias in norms if bias is not None]:
+            found.append(Group(biases, bias_rate))
+    if isinstance(net, Airbench) and net.bias_epochs:
+        first = next(m.bias for m in net.modules() if isinstance(m, Whitening))
+        assert first is not None
+        found.append(Group([learn.pop(id(first))], 1.0, net.bias_epochs))
+    return [Group(list(learn.values())), *found]
+
+
+class Lookahead:
+    """Slow weights that follow the fast ones, which go on from them (Zhang et al. 2019).
+
+    After each `every` steps slow = slow + (1 - 0.95**5 * done**3) * (fast - slow) and fast = slow,
+    where `done` is the part of the run that is over: at first the two are nearly the same, in the
+    end the slow weights hardly move. When the run ends, they are the network's. Running means of
+    batch norms are averaged like weights.
+
+    Parameters
+    ----------
+    net : module
+    every, steps : between two meetings, and in the whole run
+    """
+
+    def __init__(self, net: nn.Module, every: int, steps: int) -> None:
+        self.fast = [t for t in net.state_dict().values() if t.is_floating_point()]
+        self.slow = [t.clone() for t in self.fast]
+        self.every, self.steps, self.taken = every, steps, 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Count a step of the optimizer; every so many, and at the end, the two meet."""
+        self.taken += 1
+        if self.taken % self.every == 0:
+            pull = 1 - DECAY * (self.taken / self.steps) ** 3
+            torch._foreach_lerp_(self.slow, self.fast, pull)
+            torch._foreach_copy_(self.fast, self.slow)
+        if self.taken == self.steps:
+            torch._foreach_copy_(self.fast, self.slow)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the slow weights and how many steps were taken."""
+        return {"slow": self.slow, "taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        torch._foreach_copy_(self.slow, state["slow"])
+        self.taken = state["taken"]
+
+
 def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     """Return SGD or Adam with weight decay coupled to the gradient, as the papers' code has it.
 
@@ -72,7 +191,7 @@ def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     bias_rate = config.bias_rate if isinstance(config, Classification) else 1.0
     decay = config.coefficient
     parameters = [
-        {"params": g.params, "scale": g.scale, "left": g.epochs, "weight_decay": decay / g.scale}
+        {"params": g.params, "scale": g.scale, "epochs": g.epochs, "weight_decay": decay / g.scale}
         for g in groups(net, bias_rate)
     ]
     found: torch.optim.Optimizer
@@ -86,23 +205,7 @@ def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     return found
 
 
-class Stepper(Protocol):
-    """A network and its optimizer, and a way to take an epoch's steps with them."""
-
-    name: str
-    net: nn.Module
-
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Train one epoch; return losses and correct [steps], on the device."""
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next epoch depends on."""
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state` returned."""
-
-
-class PlainStep:
+class PlainStep(Stepper):
     """PyTorch as a user would write it: the reference that every faster way is held against.
 
     A task that trains otherwise has a class of its own, which says anew how a batch is made
@@ -137,8 +240,8 @@ class PlainStep:
             slow = self.parts["lookahead"] = Lookahead(self.net, config.lookahead, config.steps)
             self.optimizer.register_step_post_hook(lambda *_: slow.step())
 
-    def batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels of an epoch's batches."""
+    def batches(self, plan: Plan, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of the batches of an epoch, whose number some tasks use."""
         for part in zip(*(part.split(self.config.batch) for part in plan), strict=True):
             own = self.labels
             yield (
@@ -153,35 +256,23 @@ class PlainStep:
         descend(self.optimizer, loss, u)
         return loss.detach(), right
 
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Train one epoch, step t at learning rate lr[t] with loss weight u[t].
-
-        Returns
-        -------
-        losses [steps] and correct [steps], on the device; nothing is read back before
-        """
+    def epoch(
+        self, plan: Plan, lr: np.ndarray, u: np.ndarray, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Train one epoch, see `Stepper`."""
         self.net.train()
-        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        rates = [
+            (group, 0.0 if 0 < group.get("epochs", 0) <= number else group.get("scale", 1.0))
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups  # an old checkpoint's have neither
+        ]
         losses, correct = [], []
         for (images, labels), lr_t, u_t in zip(
-            self.batches(plan), lr.tolist(), u.tolist(), strict=True
+            self.batches(plan, number), lr.tolist(), u.tolist(), strict=True
         ):
-            for group in groups:
-                group["lr"] = lr_t * group.get("scale", 1.0)  # old checkpoints have none
+            for group, scale in rates:
+                group["lr"] = lr_t * scale
             loss, right = self.take(images, labels, u_t)
             losses.append(loss)
             correct.append(right)
-        for group in groups:
-            group["left"] = group.get("left", 0) - 1
-            if group["left"] == 0:  # it has learned for as long as it was to
-                group["scale"] = 0.0
         return torch.stack(losses), torch.stack(correct)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next epoch depends on."""
-        return {name: part.state_dict() for name, part in self.parts.items()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state` returned."""
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])

@@ -24,9 +24,9 @@ from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
+from rgkit.train.execute import Pool
 from rgkit.train.loop import train
 from rgkit.train.perform import How, perform
-from rgkit.train.pool import Pool
 
 TINY = ImageFolder(
     data="scenes", images=48, size=16, model="resnet8(2)", epochs=2, batch=16, lr=0.05,
@@ -129,7 +129,7 @@ TOGETHER = """
 import json, sys
 from rgkit.runs.kinds import from_dict
 from rgkit.runs.records import Store
-from rgkit.train.pool import Pool
+from rgkit.train.execute import Pool
 
 put = Store.put
 Store.put = lambda self, record: print(json.dumps(record.epochs)) or put(self, record)

@@ -16,8 +16,7 @@ from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.profiles import classification, no_runs
 from rgkit.runs.records import Record, Store, StoreError, fingerprint_of, source
 from rgkit.runs.results import collect
-from rgkit.train.execute import run
-from rgkit.train.pool import Pool
+from rgkit.train.execute import Pool, run
 
 TINY = Classification(
     data="digits", images=64, model="resnet8(2)", epochs=1, batch=32, precision="float32"

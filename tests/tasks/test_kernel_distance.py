@@ -196,6 +196,7 @@ def test_another_network_is_refused(given):
         Translation(features=given)
 
 
+@pytest.mark.usefixtures("few_test_pictures")
 def test_old_records_keep_their_keys_and_are_read_without_the_measure(tmp_path):
     config, store = TINY.replace(epochs=1), Store(tmp_path)
     axes = {"arm": ["plain", "RG"], "seed": [0]}
@@ -216,6 +217,7 @@ def test_old_records_keep_their_keys_and_are_read_without_the_measure(tmp_path):
     assert math.isnan(row["difference"])
 
 
+@pytest.mark.usefixtures("few_test_pictures")
 def test_a_run_measures_it_after_its_last_epoch_and_one_seed_is_one_run():
     first, again = train(TINY, "cpu"), train(TINY.replace(validation=40), "cpu")
     for found in (first.epochs["test_kid"], again.epochs["validation_kid"]):
@@ -225,6 +227,7 @@ def test_a_run_measures_it_after_its_last_epoch_and_one_seed_is_one_run():
     np.testing.assert_equal(again.epochs["test_kid"], first.epochs["test_kid"])
 
 
+@pytest.mark.usefixtures("few_test_pictures")
 def test_a_checkpoint_from_before_the_measure_is_taken_up():
     training = Training(TINY, "cpu")
     training.advance()

@@ -32,6 +32,8 @@ from rgkit.train.step import PlainStep
 import_torchvision()
 from torchvision.models import resnet  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("few_test_pictures")
+
 TINY = Segmentation(
     data="scenes", images=24, size=16, model="pspnet('resnet18', 4)", epochs=2, batch=8, lr=0.05,
     precision="float32",
@@ -125,7 +127,7 @@ def test_the_loss_weight_acts_on_both_losses():
         look = Augmenter(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), (0.0,) * 3, (1.0,) * 3, 0)
         step = PlainStep(config, net, look, None, label_pixels)
         ready = images.double(), labels
-        step.batches = lambda plan, ready=ready: iter([ready])
+        step.batches = lambda plan, number, ready=ready: iter([ready])
         step.epoch(None, np.array([lr]), np.array([u]))
         ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
@@ -211,7 +213,7 @@ def test_held_out_images_are_measured_and_change_nothing_else():
 def test_a_record_is_judged_by_its_mean_iou(tmp_path):
     axes = {"arm": ["plain", "RG", "half rate, twice decay"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert results.runs["status"].tolist() == ["finished"] * 3
     for row, record in zip(results.runs.itertuples(), results.records, strict=True):
         assert row.final == record.epochs["test_miou"][-1]
@@ -219,7 +221,7 @@ def test_a_record_is_judged_by_its_mean_iou(tmp_path):
     weights = [record.config.weight for record in results.records]
     assert weights == ["constant(1)", "uniform(0, 1)", "constant(1)"]
     assert results.records[2].config.weight_decay == 2 * TINY.weight_decay
-    again = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    again = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert again.records == results.records
     assert (tmp_path / "segmentation").is_dir()
 
@@ -296,7 +298,7 @@ def test_a_record_keeps_what_the_network_labels_in_the_first_test_pictures(tmp_p
 def test_overlays_show_truth_where_it_is_at_hand_and_labels_in_any_case(tmp_path, monkeypatch):
     axes = {"arm": ["plain", "RG"], "lr": [0.05], "seed": [0, 1]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     figure = overlays(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:4]] == ["picture", "truth", "plain", "RG"]
     assert len(figure.axes) == 4 * SHOWN

@@ -37,6 +37,8 @@ from torchmetrics.functional.image import (  # noqa: E402
     structural_similarity_index_measure,
 )
 
+pytestmark = pytest.mark.usefixtures("few_test_pictures")
+
 TINY = Translation(
     data="scenes", images=24, size=16, model="unet(3, 8)", judge="patchgan(1, 8)", epochs=2,
     batch=8,
@@ -107,7 +109,7 @@ def test_inputs_and_targets_are_cut_and_mirrored_alike():
     plan = epoch_plan(12, 1, 0, "crop+flip", 2, "cpu")
     assert plan[3].any()
     assert len({*plan[1].tolist()}) > 2
-    batches = list(step.batches(plan))
+    batches = list(step.batches(plan, 0))
     assert [len(a) for a, _ in batches] == [8, 4]
     assert all(torch.equal(a, b) for a, b in batches)
     assert batches[0][0].shape == (8, 3, 16, 16)
@@ -135,21 +137,28 @@ def test_the_weight_of_the_first_step_leaves_the_other_network_alone():
         assert not torch.equal(flat(getattr(moving, other)), flat(fresh[other]))
 
 
+def by_epochs(config, u):
+    """The weights of both networks in all epochs of three steps, [2, steps]."""
+    parts = [two_weights(config, part, epoch) for epoch, part in enumerate(np.split(u, 50))]
+    return np.concatenate(parts, axis=1)
+
+
 def test_two_draws_are_two_and_do_not_depend_on_where_an_epoch_begins():
     config = TINY.replace(acts_on="both, two draws", weight="uniform(0, 1)", epochs=50)
     steps = np.arange(150)
     u = laws.law("uniform").draw(steps, steps // 3, epochs=50, seed=0, per_epoch=3)
-    mine, judges = two_weights(config, 3, u, 0)
+    mine, judges = by_epochs(config, u)
     np.testing.assert_array_equal(mine, u)
     assert abs(np.corrcoef(mine, judges)[0, 1]) < 0.25
     assert judges.mean() == pytest.approx(0.5, abs=0.1)
-    np.testing.assert_array_equal(two_weights(config, 3, u[90:], 90)[1], judges[90:])
-    one = two_weights(config.replace(acts_on="both"), 3, u, 0)
+    own = laws.law("uniform").draw(steps, steps // 3, epochs=50, seed=2**32, per_epoch=3)
+    np.testing.assert_array_equal(judges, own)
+    one = by_epochs(config.replace(acts_on="both"), u)
     np.testing.assert_array_equal(one[0], one[1])
     # A law without chance has nothing to draw twice.
     falls = config.replace(weight="linear(2, 0)")
     u = laws.law("linear(2, 0)").draw(steps, steps // 3, epochs=50, seed=0, per_epoch=3)
-    np.testing.assert_array_equal(*two_weights(falls, 3, u, 0))
+    np.testing.assert_array_equal(*by_epochs(falls, u))
 
 
 def test_what_is_right_is_a_part_of_the_patches():
@@ -159,7 +168,7 @@ def test_what_is_right_is_a_part_of_the_patches():
     # A judge that calls everything real is right on half of what it sees.
     torch.nn.init.zeros_(step.judge.parts[-1].weight)
     torch.nn.init.ones_(step.judge.parts[-1].bias)
-    x, y = next(step.batches(epoch_plan(24, 0, 0, "none", 1, "cpu")))
+    x, y = next(step.batches(epoch_plan(24, 0, 0, "none", 1, "cpu"), 0))
     assert step._tell_apart(x, y, step.net(x).detach(), 1.0).item() == 0.5
 
 
@@ -246,14 +255,14 @@ def test_held_out_pairs_are_measured_and_change_nothing_else():
 def test_a_record_is_judged_by_its_similarity(tmp_path):
     axes = {"arm": ["plain", "RG", "constant 1/2"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert results.runs["status"].tolist() == ["finished"] * 3
     for row, record in zip(results.runs.itertuples(), results.records, strict=True):
         assert row.final == record.epochs["test_ssim"][-1]
     assert [r.config.weight for r in results.records] == [
         "constant(1)", "uniform(0, 1)", "constant(0.5)",
     ]  # fmt: skip
-    again = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    again = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     assert again.records == results.records
     assert (tmp_path / "translation").is_dir()
 
@@ -327,7 +336,9 @@ def test_every_profile_can_be_built_and_says_what_it_measures(tmp_path, monkeypa
 def test_the_figure_has_a_panel_for_every_measure(tmp_path):
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    figure = metrics(run(grid, device="cpu", store=Store(tmp_path), show=False), TRANSLATION)
+    figure = metrics(
+        run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False), TRANSLATION
+    )
     assert len(figure.axes) == 6
     assert all(len(ax.lines) == 4 for ax in figure.axes)  # two seeds and two means
     assert figure.axes[0].lines[0].get_ydata().shape == (2,)
@@ -348,11 +359,11 @@ def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
     config = TINY.replace(precision="float64", batch=24)
     step, *_ = one_epoch(config, np.array([1.0]))
     fresh = build(config.model, config.judge)
-    for found, net, old in zip(step.lengths, (step.net, step.judge), fresh, strict=True):
+    for found, net, old in zip(step.own, (step.net, step.judge), fresh, strict=True):
         moved = flat(net) - flat(old).double()
         wanted = moved.square().mean().sqrt() / config.lr
         assert found.item() == pytest.approx(wanted.item(), rel=1e-9)
-    assert step.lengths[1].item() == pytest.approx(1, abs=0.2)  # biases before a norm stay
+    assert step.own[1].item() == pytest.approx(1, abs=0.2)  # biases before a norm stay
     # Over an epoch it is the root mean square of all steps, a rate of its own for each.
     whole, *_ = one_epoch(config.replace(batch=8))
     (inputs, targets), *_ = TASK.splits(config, torch.device("cpu"))
@@ -361,8 +372,8 @@ def test_the_length_of_a_step_is_that_of_the_weights_in_learning_rates():
     plan = epoch_plan(24, 0, 0, config.augment, inputs.padding, "cpu")
     for u, *batch in zip(U, *(p.split(8) for p in plan), strict=True):
         parts.epoch(tuple(batch), np.full(1, config.lr), np.full(1, u))
-        squares.append(parts.lengths[0].item() ** 2)
-    assert whole.lengths[0].item() == pytest.approx(np.mean(squares) ** 0.5, rel=1e-9)
+        squares.append(parts.own[0].item() ** 2)
+    assert whole.own[0].item() == pytest.approx(np.mean(squares) ** 0.5, rel=1e-9)
 
 
 def test_a_record_keeps_what_the_generator_makes_of_the_first_test_inputs(tmp_path):
@@ -403,7 +414,7 @@ def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, m
     np.testing.assert_equal(unseen.epochs, record.epochs)
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(longer, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=store, show=False)
+    results = run(grid, device="cpu", jobs=1, store=store, show=False)
     figure = on_the_way(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:5]] == [
         *(f"epoch {n}" for n in range(1, 5)),
@@ -421,7 +432,7 @@ def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, m
 def test_pictures_stand_between_input_and_truth_where_the_data_are_at_hand(tmp_path, monkeypatch):
     axes = {"arm": ["plain", "RG"], "seed": [0]}
     grid = Grid(cross(TINY, axes), "quick", "", tuple(axes))
-    results = run(grid, device="cpu", store=Store(tmp_path), show=False)
+    results = run(grid, device="cpu", jobs=1, store=Store(tmp_path), show=False)
     figure = made(results, ["plain", "RG"], seed=0)
     assert [a.get_title() for a in figure.axes[:4]] == ["input", "plain", "RG", "truth"]
     true = pictures.load_pairs("scenes", 16, 0, TINY.direction)

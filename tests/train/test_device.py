@@ -19,12 +19,10 @@ from rgkit.runs.grid import Grid, cross
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store
 from rgkit.train import device
-from rgkit.train.checkpoint import Checkpoint
 from rgkit.train.device import arithmetic, device_name, processor
-from rgkit.train.execute import run
+from rgkit.train.execute import FLOAT32, Estimator, run
 from rgkit.train.loop import train
-from rgkit.train.perform import How, perform
-from rgkit.train.progress import FLOAT32, Estimator
+from rgkit.train.perform import Checkpoint, How, perform
 
 CPU = torch.device("cpu")
 TINY = Classification(data="digits", images=64, model="resnet8(2)", epochs=4, batch=32)
@@ -112,9 +110,9 @@ def test_a_record_says_how_it_was_computed(machine):
 def test_steps_are_timed_in_the_arithmetic_of_the_machine(machine, monkeypatch):
     seen, plain = set(), torch.autocast
 
-    def watched(kind, dtype, enabled):
+    def watched(kind, dtype, enabled, **others):
         seen.add(enabled)
-        return plain(kind, dtype, enabled=enabled)
+        return plain(kind, dtype, enabled=enabled, **others)
 
     monkeypatch.setattr(torch, "autocast", watched)
     for kind, used in (("AVX2", {False}), ("AMX", {True})):
@@ -127,13 +125,15 @@ def test_steps_are_timed_in_the_arithmetic_of_the_machine(machine, monkeypatch):
 def test_without_avx512_a_run_is_in_float32():
     """The true way, in a process of its own: oneDNN reads the variable once."""
     code = (
-        "from test_device import TINY, How, perform; import json; r = perform(TINY, How('cpu')); "
-        "print(json.dumps([r.source['arithmetic'], r.source['processor']]))"
+        "import json, sys; from rgkit.runs.kinds import from_dict; "
+        "from rgkit.train.perform import How, perform; "
+        "found = perform(from_dict(json.loads(sys.argv[1])), How('cpu')).source; "
+        "print(json.dumps([found['arithmetic'], found['processor']]))"
     )
     env = {"ONEDNN_MAX_CPU_ISA": "avx2", "PYTHONPATH": os.pathsep.join(sys.path)}
     said = subprocess.run(
-        [sys.executable, "-c", code], cwd=os.path.dirname(__file__), env=os.environ | env,
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code, json.dumps(TINY.replace(epochs=1).as_dict())],
+        env=os.environ | env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(said.stdout) in (["float32", "AVX2"], ["float32", ""])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -19,11 +20,9 @@ from rgkit import cli
 from rgkit.runs.grid import Grid, cross, in_order
 from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Merged, Record, Store, append
-from rgkit.train.checkpoint import Checkpoint
 from rgkit.train.device import device_name, turn
-from rgkit.train.perform import How, perform
-from rgkit.train.pool import Pool
-from rgkit.train.progress import Estimator, Progress, cost
+from rgkit.train.execute import Estimator, Pool, Progress, cost
+from rgkit.train.perform import Checkpoint, How, perform
 
 RUN = Classification(
     data="digits", images=256, model="resnet8(4)", epochs=12, batch=32, momentum=0.9,
@@ -44,6 +43,13 @@ def checkpoints(root: Path) -> list[Path]:
 # --- checkpoints ----------------------------------------------------------------------------
 
 
+def last_written(root: Path) -> int:
+    """When the last checkpoint was written; 0 where there is none."""
+    with contextlib.suppress(FileNotFoundError):  # it has just gone with its record
+        return max((path.stat().st_mtime_ns for path in root.glob("checkpoints/*/*.pt")), default=0)
+    return 0
+
+
 def _train_in_child(root: str, config: Classification) -> None:
     run_missing([config], Store(root), jobs=1, every=0)
 
@@ -52,13 +58,16 @@ def _train_in_child(root: str, config: Classification) -> None:
 def test_killed_twenty_times_at_random_moments_it_ends_with_the_same_numbers(tmp_path):
     """The child is killed with SIGKILL: it can clean up nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rgkit.train.loop", "rgkit.train.pool"])
+    context.set_forkserver_preload(["rgkit.train.perform", "rgkit.tasks.classification"])
     configs = [RUN.replace(seed=seed, epochs=60) for seed in range(40)]
     store, moments, kills, at = Store(tmp_path), random.Random(1), 0, 0
     while kills < 20:
         child = context.Process(target=_train_in_child, args=(str(tmp_path), configs[at]))
+        before = last_written(tmp_path)
         child.start()
-        child.join(moments.uniform(0.05, 1.5))
+        while kills % 2 and child.is_alive() and last_written(tmp_path) == before:
+            time.sleep(0.01)  # each second child gets on, however slow the machine is
+        child.join(moments.uniform(0.05, 0.8))
         if child.exitcode is None:
             child.kill()
             kills += 1
@@ -140,7 +149,11 @@ def test_a_checkpoint_holds_no_code(tmp_path):
 
 
 def test_a_killed_worker_costs_no_run(tmp_path):
-    configs, store, killed = [RUN.replace(seed=s, epochs=30) for s in range(3)], Store(tmp_path), []
+    configs, store, killed = (
+        [TINY.replace(seed=s, epochs=40) for s in range(3)],
+        Store(tmp_path),
+        [],
+    )
 
     def kill_one() -> bool:
         if not killed and checkpoints(tmp_path):
@@ -158,7 +171,7 @@ def test_a_killed_worker_costs_no_run(tmp_path):
 
 def test_a_run_that_kills_its_process_fails_alone(tmp_path, monkeypatch):
     """What a run that needs too much memory does to its neighbours: nothing."""
-    bad, good = RUN.replace(epochs=10**6), RUN.replace(seed=1, epochs=20)
+    bad, good = TINY.replace(epochs=10**6), TINY.replace(seed=1, epochs=5)
     store = Store(tmp_path)
 
     def kill_the_bad_one() -> bool:
@@ -179,7 +192,7 @@ ENDLESS = """
 import multiprocessing, sys
 from pathlib import Path
 from rgkit.runs.kinds import Classification
-from rgkit.train.pool import Pool
+from rgkit.train.execute import Pool
 from rgkit.runs.records import Store
 
 def stop():
@@ -401,7 +414,7 @@ def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others
 
 
 def test_a_log_hears_at_once_what_will_be_done_and_then_once_in_a_while(monkeypatch, capsys):
-    monkeypatch.setattr("rgkit.train.progress.PAUSE", -1.0)
+    monkeypatch.setattr("rgkit.train.execute.PAUSE", -1.0)
     progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, show=True)
     for part in (0.0, 0.5):
         progress.tell(RUN, part)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -20,11 +21,11 @@ from rgkit.runs.grid import PROTOCOLS, arm_of
 from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.tasks import classification
 from rgkit.train.loop import Training, train
-from rgkit.train.recipe import Lookahead, groups
+from rgkit.train.step import Lookahead, groups
 
 RECIPE = PROTOCOLS["classification"]["airbench"]
 TINY = Classification(data="scenes", precision="float64").replace(
-    **RECIPE | {"images": 150, "model": "airbench(2, 1)", "epochs": 3, "batch": 32, "lr": 0.05}
+    **RECIPE | {"images": 75, "model": "airbench(2, 1)", "epochs": 3, "batch": 16, "lr": 0.05}
 )
 
 
@@ -32,7 +33,7 @@ TINY = Classification(data="scenes", precision="float64").replace(
 def few_test_images():
     """Float64 is slow on a thousand."""
     found = labelled.load("scenes")
-    few = {"test": Split(found.test.images[:100], found.test.targets[:100])}
+    few = {"test": Split(found.test.images[:30], found.test.targets[:30])}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classification.datasets, "load", lambda _: dataclasses.replace(found, **few))
         classification._load.cache_clear()
@@ -214,6 +215,7 @@ def test_adam_is_told_what_it_cannot_have(name):
 # --- the whole step ---------------------------------------------------------------------------
 
 
+@functools.cache
 def by_hand(config: Classification) -> nn.Module:
     """Train as the recipe says, written out for one run, in float64."""
     whole = Training(config, "cpu")  # only its data, its first weights, its rates and its u

@@ -20,9 +20,8 @@ from rgkit.method.schedules import schedule
 from rgkit.models.classification import build
 from rgkit.runs.grid import ARMS
 from rgkit.runs.kinds import Classification
-from rgkit.tasks.classification import classify
 from rgkit.train.loop import Training, train
-from rgkit.train.step import PlainStep
+from rgkit.train.step import PlainStep, classify
 
 LAWS = [
     "constant(1)",
@@ -66,7 +65,7 @@ def by_step(config, net, batches):
     """The plain step on batches that are there, in float64."""
     images = SimpleNamespace(where="cpu")
     step = PlainStep(config.replace(precision="float64"), net, images, None, classify)
-    step.batches = lambda plan: iter(batches)
+    step.batches = lambda plan, number: iter(batches)
     return step
 
 

@@ -14,9 +14,8 @@ from rgkit.chapters.detection.average_precision import average_precisions, neare
 from rgkit.chapters.detection.network import Detector, Target, build
 from rgkit.data.augment import Augmenter
 from rgkit.runs.samples import SHOWN
-from rgkit.tasks.splits import split
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task
+from rgkit.train.loop import Split, Splits, Task, split
 from rgkit.train.step import PlainStep, forward, predictions
 
 KEPT = 0.1  # the score from which on a record keeps a detection of a test picture

@@ -16,10 +16,9 @@ from rgkit.chapters.image_folder import ImageFolder
 from rgkit.chapters.image_folder.folders import Folder
 from rgkit.data.augment import Plan
 from rgkit.models.classification import build
-from rgkit.tasks.classification import classify
 from rgkit.train.device import DTYPES, cores
 from rgkit.train.loop import Splits, Task
-from rgkit.train.step import PlainStep, descend, forward
+from rgkit.train.step import PlainStep, classify, descend, forward
 
 TOP = 5
 
@@ -74,16 +73,15 @@ class FolderStep(PlainStep):
     def __init__(self, config: ImageFolder, classes: int, images: Folder) -> None:
         net = build(config.model, classes, seed=config.seed)
         super().__init__(config, net, images, images.rows)
-        self.epochs = 0  # that are over
         shared = place_of()[1] > 1
         self.spread: nn.Module = DistributedDataParallel(self.net) if shared else self.net
 
-    def batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, plan: Plan, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of this process's share of an epoch's batches."""
         rank, processes = place_of()
-        epoch = -1 if self.config.augment == "none" else self.epochs
+        epoch = -1 if self.config.augment == "none" else number
         whole = [part.tolist() for part in plan[0].split(self.config.batch)]
-        parts = [[(number, epoch) for number in batch[rank::processes]] for batch in whole]
+        parts = [[(index, epoch) for index in batch[rank::processes]] for batch in whole]
         dtype = DTYPES[self.config.precision]
         return _batches(self.images, parts, self.images.where, dtype)
 
@@ -93,20 +91,12 @@ class FolderStep(PlainStep):
         descend(self.optimizer, loss, u)
         return loss.detach(), right
 
-    def epoch(self, plan: Plan, lr: np.ndarray, u: np.ndarray) -> tuple[Tensor, Tensor]:
+    def epoch(
+        self, plan: Plan, lr: np.ndarray, u: np.ndarray, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Train one epoch; return losses and correct [steps] of the whole batches."""
-        losses, correct = super().epoch(plan, lr, u)
-        self.epochs += 1
+        losses, correct = super().epoch(plan, lr, u, number)
         return total(losses) / place_of()[1], total(correct)
-
-    def state(self) -> dict[str, Any]:
-        """Return weights, optimizer, and how many epochs were trained."""
-        return super().state() | {"trained": self.epochs}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        super().load(state)
-        self.epochs = state["trained"]
 
 
 @torch.inference_mode()

@@ -11,10 +11,9 @@ from rgkit.chapters.step_timing import StepTiming
 from rgkit.method.laws import stream
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
-from rgkit.tasks.classification import classify
 from rgkit.train.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.train.loop import Outcome
-from rgkit.train.step import backward
+from rgkit.train.step import backward, classify
 
 # Every pair holds a second plain block: plain against plain shows what the clock alone makes up.
 BLOCKS = ("plain", "rg", "plain_again")

@@ -1,0 +1,26 @@
+"""What the tests of several tasks share."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from rgkit.tasks import segmentation, translation
+
+
+@pytest.fixture(scope="module")
+def few_test_pictures() -> Iterator[None]:
+    """Runs are measured on 40 test pictures, not on 200: most tests do not ask how well they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for task in (segmentation, translation):
+
+            def load(*given, whole=task.datasets.load):
+                found = whole(*given)
+                few = type(found.test)(*(part[:40] for part in found.test))
+                return dataclasses.replace(found, test=few)
+
+            patch.setattr(task.datasets, "load", load)
+            task._load.cache_clear()
+        yield
+    for task in (segmentation, translation):
+        task._load.cache_clear()
