@@ -17,12 +17,9 @@ from rgkit.models.classification import Cost, count
 from rgkit.models.names import GC, Model, StagedResNet, model
 
 import_torchvision()
-from torchvision.models.detection.anchor_utils import AnchorGenerator  # noqa: E402
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead  # noqa: E402
+from torchvision.models.detection import faster_rcnn as frcnn  # noqa: E402
 from torchvision.models.detection.image_list import ImageList  # noqa: E402
-from torchvision.models.detection.roi_heads import RoIHeads  # noqa: E402
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead  # noqa: E402
-from torchvision.ops import box_iou  # noqa: E402
+from torchvision.ops import box_iou as box_iou  # noqa: E402  used by the task, too
 
 # Sides of the square anchors in parts of the picture: 64 to 512 pixels of 640, as CSGD has them.
 ANCHORS = (0.1, 0.2, 0.4, 0.8)
@@ -119,17 +116,17 @@ class Detector(nn.Module):
         state = torch.get_rng_state()
         self.backbone = Backbone(spec)
         torch.set_rng_state(state)  # so that arms of one seed begin with the same heads
-        anchors = AnchorGenerator((tuple(round(size * part) for part in ANCHORS),), (RATIOS,))
+        anchors = frcnn.AnchorGenerator((tuple(round(size * part) for part in ANCHORS),), (RATIOS,))
         before, after = (dict.fromkeys(("training", "testing"), n * proposals) for n in (4, 1))
         # The numbers are torchvision's own, which are the Faster R-CNN paper's: overlaps that make
         # an anchor or a region an object or background, how many are drawn, which part objects.
-        self.rpn = RegionProposalNetwork(
-            anchors, RPNHead(head, anchors.num_anchors_per_location()[0]),
+        self.rpn = frcnn.RegionProposalNetwork(
+            anchors, frcnn.RPNHead(head, anchors.num_anchors_per_location()[0]),
             0.7, 0.3, 256, 0.5, before, after, 0.7,
         )  # fmt: skip
-        self.roi_heads = RoIHeads(
-            RegionAlign(self.backbone.stride), TwoMLPHead(head * BINS**2, 4 * head),
-            FastRCNNPredictor(4 * head, classes + 1),
+        self.roi_heads = frcnn.RoIHeads(
+            RegionAlign(self.backbone.stride), frcnn.TwoMLPHead(head * BINS**2, 4 * head),
+            frcnn.FastRCNNPredictor(4 * head, classes + 1),
             0.5, 0.5, proposals // 2, 0.25, None, LEAST, 0.5, 100,
         )  # fmt: skip
         self.neck = nn.Sequential(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rgkit.chapters.detection import Detection, boxes
+from rgkit.chapters.detection import Detection, load
 from rgkit.chapters.detection.network import HALF, Detector, Target, box_iou, build
 from rgkit.data.augment import Augmenter
 from rgkit.runs.samples import SHOWN
@@ -33,7 +33,7 @@ class Boxes:
 
     Parameters
     ----------
-    objects : float tensor [N, most, 6], see `rgkit.chapters.detection.boxes.read_objects`
+    objects : float tensor [N, most, 6], see `rgkit.chapters.detection.read_objects`
     width : of the pictures
     """
 
@@ -56,7 +56,7 @@ class Boxes:
 def _load(
     name: str, size: int, count: int, held: int, precision: str, where: torch.device
 ) -> Splits:
-    found, dtype = boxes.load(name, size), DTYPES[precision]
+    found, dtype = load(name, size), DTYPES[precision]
 
     def made(images: Tensor, objects: Tensor) -> Split:
         look = Augmenter(images, found.source.mean, found.source.std, 0, dtype)

@@ -99,6 +99,7 @@ class Folder(datasets.ImageFolder):  # type: ignore[misc]  # torchvision has no 
     """
 
     padding = 0
+    samples: list[tuple[str, int]]
 
     def __init__(
         self, name: str, split: str, size: int, count: int = 0, seed: int = 0,
