@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -17,7 +16,7 @@ from rgkit.chapters.detection import Detection
 from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
 from rgkit.figures.plots import at_places, metrics
-from rgkit.figures.style import Look, canvas, finish, log_ticks, looks, nothing_yet
+from rgkit.figures.style import canvas, finish, log_ticks, looks, nothing_yet
 from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
 from rgkit.models.classification import build, cost
 from rgkit.models.names import GC
@@ -49,8 +48,8 @@ def watch(config: Trained, see: Callable[[nn.Module], T]) -> list[T]:
     return seen
 
 
-def paths_of_r(config: Trained, layer: int = 1) -> pd.DataFrame:
-    """Return R at the centre of the kernel of one GC layer (from 0), a row a step and branch.
+def paths_of_r(config: Trained) -> pd.DataFrame:
+    """Return R at the centre of the kernel of the second GC layer, a row a step and branch.
 
     >>> tiny = Classification(data="digits", images=64, model="gc(2, base='resnet8(2)')", epochs=1,
     ...                       batch=32)
@@ -59,13 +58,12 @@ def paths_of_r(config: Trained, layer: int = 1) -> pd.DataFrame:
     """
 
     def see(net: nn.Module) -> np.ndarray:
-        r = gc_layers(net)[layer].R.detach()
+        r = gc_layers(net)[1].R.detach()
         return r[:, r.shape[1] // 2, r.shape[2] // 2].numpy().copy()
 
-    rows = np.array(watch(config, see))
-    table = pd.DataFrame(rows, columns=pd.RangeIndex(1, rows.shape[1] + 1, name="branch"))
-    table.index.name = "step"
-    return table.reset_index().melt("step", value_name="R")
+    table = pd.DataFrame(watch(config, see)).rename(columns=lambda k: k + 1)
+    table = table.rename_axis(index="step", columns="branch").reset_index()
+    return table.melt("step", value_name="R")
 
 
 def largest_steps(config: Trained) -> np.ndarray:
@@ -79,8 +77,7 @@ def largest_steps(config: Trained) -> np.ndarray:
     def see(net: nn.Module) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in net.parameters()])
 
-    weights = torch.stack(watch(config, see))
-    found: np.ndarray = weights.diff(dim=0).abs().amax(1).numpy()
+    found: np.ndarray = torch.stack(watch(config, see)).diff(dim=0).abs().amax(1).numpy()
     return found
 
 
@@ -162,8 +159,7 @@ def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
         names = ("$w$", f"$R_{k + 1}$", f"$H_{k + 1}$", f"$F_{k + 1}$", f"$F'_{k + 1}$")
         for ax, tile, name, color in zip(row, tiles, names, colors, strict=True):
             ax.imshow(tile, **color)
-            ax.set_xticks([], [])
-            ax.set_yticks([], [])
+            ax.set(xticks=[], yticks=[])
             ax.set_xlabel(f"{name}, {'×'.join(map(str, tile.shape))}", fontsize=8)
         centred: dict[str, Any] = {"ha": "center", "va": "center"}
         for (y, x), value in np.ndenumerate(r[k]):
@@ -204,22 +200,20 @@ def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> F
         groups: Any = own.groupby(["data", "model"], sort=False)
         parts = {f"made from {m}, {d}": (part, costs.loc[m]) for (d, m), part in groups}
     figure, axes = canvas(3, rows=len(parts))
+    styles = looks(own["arm"])
     for ax, (title, (part, spent)) in zip(axes, parts.items(), strict=True):
-        _errors(ax, part, spent["macs"] / 1e6, looks(own["arm"]))
-        ax.set_title(title)
+        millions = spent["macs"] / 1e6
+        places = {arm: float(millions[arm]) for arm in styles if (part["arm"] == arm).any()}
+        joined = [arm for arm in places if arm == "plain" or "wider" in arm]
+        at_places(ax, places, part.assign(error=100 - part["final"]), "error", joined, styles)
+        ticks: list[float] = []
+        for million in sorted(set(millions.round(1))):
+            if not ticks or million > 1.1 * ticks[-1]:  # numbers that stand closer cover each other
+                ticks.append(million)
+        log_ticks(ax, ticks)
+        label = "million multiply-accumulates an image"
+        ax.set(title=title, xlabel=label, ylabel="test error, %")
     return finish(figure, results)
-
-
-def _errors(ax: Axes, own: pd.DataFrame, millions: pd.Series, styles: Mapping[str, Look]) -> None:
-    places = {arm: float(millions[arm]) for arm in styles if (own["arm"] == arm).any()}
-    joined = [arm for arm in places if arm == "plain" or "wider" in arm]
-    at_places(ax, places, own.assign(error=100 - own["final"]), "error", joined, styles)
-    ticks: list[float] = []
-    for million in sorted(set(millions.round(1))):
-        if not ticks or million > 1.1 * ticks[-1]:  # numbers that stand closer cover each other
-            ticks.append(million)
-    log_ticks(ax, ticks)
-    ax.set(xlabel="million multiply-accumulates an image", ylabel="test error, %")
 
 
 def error_curves(results: Results) -> Figure:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from rgkit.chapters.detection.average_precision import (
-    area,
+from rgkit.chapters.detection.task import (
+    average_precision,
     average_precisions,
-    eleven_points,
     nearest_true,
-    overlaps,
     precision_recall,
 )
 
@@ -79,26 +78,17 @@ def random_split(random):
 @pytest.mark.parametrize("seed", range(12))
 def test_it_equals_its_slow_twin(seed):
     found, true = random_split(np.random.default_rng(seed))
-    labels, scores, overlap, which = [], [], [], []
-    before = 0
-    for picture in range(6):
+    rows, objects = [], torch.zeros(6, 4, 6, dtype=torch.float64)
+    objects[..., 4] = -1
+    for picture, slots in enumerate(objects):
         own = [f for f in found if f["picture"] == picture]
-        real = [t for t in true if t["picture"] == picture]
-        own_labels = np.array([f["label"] for f in own], int)
-        values, places = nearest_true(
-            np.array([f["box"] for f in own]).reshape(-1, 4), own_labels,
-            np.array([t["box"] for t in real]).reshape(-1, 4),
-            np.array([t["label"] for t in real], int),
-        )  # fmt: skip
-        labels.append(own_labels)
-        scores.append([f["score"] for f in own])
-        overlap.append(values)
-        which.append(places + before)
-        before += len(real)
-    table = average_precisions(
-        *(np.concatenate(p) for p in (labels, scores, overlap, which)),
-        np.array([t["label"] for t in true], int), np.array([t["difficult"] for t in true]), 3,
-    )  # fmt: skip
+        for slot, t in zip(slots, (t for t in true if t["picture"] == picture), strict=False):
+            slot[:] = torch.tensor([*t["box"], t["label"], t["difficult"]])
+        labels = np.array([f["label"] for f in own])
+        seen = {"boxes": np.array([f["box"] for f in own]), "labels": labels + 1}
+        overlap, which = nearest_true({n: torch.from_numpy(v) for n, v in seen.items()}, slots)
+        rows.append([labels, [f["score"] for f in own], overlap, which + 4 * picture])
+    table = average_precisions(np.concatenate(rows, 1).T, objects.flatten(0, 1).numpy(), 3)
     for label in range(3):
         wanted = slow_twin(found, true, label)
         if wanted is None:
@@ -107,27 +97,19 @@ def test_it_equals_its_slow_twin(seed):
             np.testing.assert_allclose(table[label], wanted, atol=1e-9)
 
 
-def test_overlaps_count_pixels():
-    random = np.random.default_rng(0)
-    low = random.integers(0, 5, (2, 7, 2))
-    a, b = np.concatenate([low, low + random.integers(1, 5, (2, 7, 2))], 2).astype(float)
-    wanted = [[slow_iou(x, y) for y in b] for x in a]
-    np.testing.assert_allclose(overlaps(a, b), wanted)
-
-
 def test_a_second_detection_of_the_same_box_is_false():
     """By hand: right, false (a duplicate), right, with two true boxes."""
     scores, which = np.array([0.9, 0.8, 0.7]), np.array([0, 0, 1])
-    precision, recall = precision_recall(scores, np.full(3, 0.6), which, EASY)
+    precision, recall = precision_recall(scores, np.full(3, 0.6), which, EASY, 2)
     np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 3])
     np.testing.assert_allclose(recall, [1 / 2, 1 / 2, 1])
-    assert area(precision, recall) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
-    assert eleven_points(precision, recall) == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+    wanted = 100 * (6 * 1 + 5 * 2 / 3) / 11, 100 * (1 / 2 + 1 / 2 * 2 / 3)
+    assert average_precision(precision, recall) == pytest.approx(wanted)
 
 
 def test_the_better_one_of_two_detections_takes_the_box_whatever_their_order():
     scores, overlap = np.array([0.2, 0.9]), np.array([0.9, 0.6])
-    precision, _ = precision_recall(scores, overlap, np.array([0, 0]), EASY)
+    precision, _ = precision_recall(scores, overlap, np.array([0, 0]), EASY, 2)
     assert precision.tolist() == [1, 0.5]
 
 
@@ -135,25 +117,21 @@ def test_difficult_boxes_are_ignored_on_both_sides():
     """Neither a detection of one nor missing it counts; a detection of nothing does."""
     difficult = np.array([True, False])
     scores, overlap, which = np.array([0.9, 0.8, 0.7]), np.array([0.6, 0.6, 0.1]), [0, 1, 0]
-    precision, recall = precision_recall(scores, overlap, np.array(which), difficult)
+    precision, recall = precision_recall(scores, overlap, np.array(which), difficult, 1)
     assert precision.tolist() == [0, 1, 0.5]  # the first says nothing yet
     assert recall.tolist() == [0, 1, 1]
-    assert area(precision, recall) == 1
+    assert average_precision(precision, recall)[1] == 100
 
 
 def test_half_is_enough_and_less_is_not():
     for overlap, right in ((0.5, 1.0), (0.49, 0.0)):
-        precision, _ = precision_recall(
-            np.array([0.9]), np.array([overlap]), np.array([0]), EASY[:1]
-        )
+        found = np.array([0.9]), np.array([overlap]), np.array([0])
+        precision, _ = precision_recall(*found, EASY, 1)
         assert precision[0] == right
 
 
 def test_a_class_without_objects_is_left_out_and_one_without_detections_is_zero():
-    nothing = np.zeros(0)
-    true = np.array([0, 1])
-    table = average_precisions(
-        nothing, nothing, nothing, nothing.astype(int), true, np.array([False, True]), 3
-    )
+    true = np.array([[0.0, 0, 2, 2, 0, 0], [0, 0, 2, 2, 1, 1]])  # the second is difficult
+    table = average_precisions(np.zeros((0, 4)), true, 3)
     assert table[0].tolist() == [0, 0]
     assert np.isnan(table[1:]).all()

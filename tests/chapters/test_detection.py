@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rgkit.chapters.box_plots import detections
-from rgkit.chapters.detection import Detection, boxes, task
+from rgkit.chapters import detection
+from rgkit.chapters.detection import Detection, task
+from rgkit.chapters.detection.figures import detections
 from rgkit.chapters.detection.network import BINS, RegionAlign, build
 from rgkit.chapters.detection.task import (
     KEPT,
@@ -44,10 +45,10 @@ NET = {"size": 32, "head": 8, "proposals": 8}
 @pytest.fixture(autouse=True, scope="module")
 def few():
     """A few of the scenes, so that an epoch of these tests takes no time."""
-    caches = boxes._scenes, task._load
+    caches = detection._load, task._load
     with pytest.MonkeyPatch.context() as patch:
-        small = dataclasses.replace(boxes.SOURCES["scenes"], sizes=(60, 10))
-        patch.setitem(boxes.SOURCES, "scenes", small)
+        small = dataclasses.replace(detection.SOURCES["scenes"], sizes=(60, 10))
+        patch.setitem(detection.SOURCES, "scenes", small)
         for cache in caches:
             cache.cache_clear()
         yield
@@ -164,10 +165,10 @@ def test_arms_of_one_seed_begin_with_the_same_heads():
 
 
 def test_what_is_measured_knows_a_perfect_detector_and_one_that_repeats_itself():
-    data = boxes.load("scenes", 32)
+    data = detection.load("scenes", 32)
     count = 10
-    objects = torch.from_numpy(data.test_objects[:count])
-    look = Augmenter(torch.from_numpy(data.test_images[:count]), data.mean, data.std, 0)
+    images, objects = (torch.from_numpy(half[:count]) for half in data.test)
+    look = Augmenter(images, data.source.mean, data.source.std, 0)
     net = build("staged_resnet((4, 8), (1, 1))", 10, **NET)
     for copies, wanted in ((1, 100.0), (2, 100.0), (0, 0.0)):
         shown = iter(objects)
@@ -235,7 +236,7 @@ def test_a_record_keeps_detections_and_a_page_draws_them(tmp_path):
     axes = {"arm": ["plain", "gc(2, 0.001)"], "seed": [0, 1]}
     grid = Grid(cross(TINY.replace(epochs=1), axes), "smoke", "", tuple(axes))
     store = Store(tmp_path)
-    results = run(grid, device="cpu", store=store, show=False)
+    results = run(grid, device="cpu", jobs=1, store=store, show=False)
     assert (tmp_path / "detection").is_dir()
     for row, record in zip(results.runs.itertuples(), results.records, strict=True):
         assert row.final == record.epochs["test_map_11"][-1]
@@ -249,7 +250,7 @@ def test_a_record_keeps_detections_and_a_page_draws_them(tmp_path):
     assert [t.get_text() for t in figure.axes[1].texts] == 4 * ["ring 0.93"]
     patch = figure.axes[1].patches[0]
     assert (*patch.get_xy(), patch.get_width(), patch.get_height()) == (7.5, 15.5, 16, 16)
-    true = boxes.load("scenes", 32).test_objects[0]
+    true = detection.load("scenes", 32).test.targets[0]
     assert len(figure.axes[0].patches) == ((true[:, 4] >= 0) & (true[:, 5] == 0)).sum()
     with pytest.raises(ValueError, match="that leaves 2 runs of 'plain'; name one"):
         detections(results, ["plain"])
@@ -311,29 +312,31 @@ ANNOTATION = """<annotation><size><width>100</width><height>50</height></size>
 def test_annotations_of_voc_are_read_and_wrong_ones_named(tmp_path):
     path = tmp_path / "000001.xml"
     path.write_text(ANNOTATION.format(name="diningtable", right=60))
-    wanted = [[20, 0, 120, 100, boxes.VOC_NAMES.index("diningtable"), 1]]
-    np.testing.assert_allclose(boxes.read_objects(path, 200), wanted)
+    table = detection.SOURCES["voc2007"].classes.index("diningtable")
+    first, *others = detection.read_objects(path, 200)
+    np.testing.assert_allclose(first, [20, 0, 120, 100, table, 1])
+    assert {row[4] for row in others} == {-1}
     path.write_text(ANNOTATION.format(name="diningtabel", right=60))
     with pytest.raises(DataError, match=r"000001\.xml has .*'diningtabel'; did you mean"):
-        boxes.read_objects(path, 200)
+        detection.read_objects(path, 200)
     path.write_text(ANNOTATION.format(name="cat", right=101))
     with pytest.raises(DataError, match="has the box 11, 1, 101, 25; the picture is 100x50"):
-        boxes.read_objects(path, 200)
+        detection.read_objects(path, 200)
     path.write_text("<annotation>")
     with pytest.raises(DataError, match="cannot be read"):
-        boxes.read_objects(path, 200)
-    with pytest.raises(DataError, match=r"none\.xml is not there"):
-        boxes.read_objects(tmp_path / "none.xml", 200)
+        detection.read_objects(path, 200)
+    with pytest.raises(DataError, match=r"none\.xml cannot be read .*No such file"):
+        detection.read_objects(tmp_path / "none.xml", 200)
 
 
 def test_voc_is_found_in_torchvisions_layout(tmp_path, monkeypatch):
     monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    voc = dataclasses.replace(boxes.SOURCES["voc2007"], sizes=(2, 1))
-    monkeypatch.setitem(boxes.SOURCES, "voc2007", voc)
+    voc = dataclasses.replace(detection.SOURCES["voc2007"], sizes=(2, 1))
+    monkeypatch.setitem(detection.SOURCES, "voc2007", voc)
     assert not voc.available()
     assert voc.fingerprint() == "absent"
     with pytest.raises(DataError, match=r"trainval\.txt is not there; copy the data set again"):
-        boxes.load("voc2007", 32)
+        detection.load("voc2007", 32)
     base = tmp_path / "VOCdevkit" / "VOC2007"
     for name in ("ImageSets/Main", "JPEGImages", "Annotations"):
         (base / name).mkdir(parents=True)
@@ -344,15 +347,15 @@ def test_voc_is_found_in_torchvisions_layout(tmp_path, monkeypatch):
         text = ANNOTATION.format(name="cat", right=60)
         (base / "Annotations" / f"{name}.xml").write_text(text)
     source._of_files.cache_clear()
-    found = boxes.load("voc2007", 32)
+    found = detection.load("voc2007", 32)
     assert voc.available()
     assert len(voc.fingerprint()) == 16
-    assert found.train_images.shape == (2, 3, 32, 32)
-    assert found.classes[found.train_objects[0, 0, 4].astype(int)] == "cat"
-    assert (found.test_objects[0, 1:, 4] == -1).all()
-    monkeypatch.setitem(boxes.SOURCES, "voc2007", dataclasses.replace(voc, sizes=(3, 1)))
-    boxes._load.cache_clear()
-    with pytest.raises(DataError, match=r"2 names in trainval\.txt, the set has 3"):
-        boxes.load("voc2007", 32)
+    assert found.train.images.shape == (2, 3, 32, 32)
+    assert voc.classes[found.train.targets[0, 0, 4].astype(int)] == "cat"
+    assert (found.test.targets[0, 1:, 4] == -1).all()
+    monkeypatch.setitem(detection.SOURCES, "voc2007", dataclasses.replace(voc, sizes=(3, 1)))
+    detection._load.cache_clear()
+    with pytest.raises(DataError, match="2 to train on and 1 to test on are here, the set has 3"):
+        detection.load("voc2007", 32)
     source._of_files.cache_clear()
-    boxes._load.cache_clear()
+    detection._load.cache_clear()

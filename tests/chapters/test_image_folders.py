@@ -16,9 +16,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from rgkit import cli
-from rgkit.chapters.image_folder import SOURCES, ImageFolder, folders
-from rgkit.chapters.image_folder.folders import Folder
-from rgkit.chapters.image_folder.task import evaluate_folder
+from rgkit.chapters.image_folder import SOURCES, ImageFolder, task
+from rgkit.chapters.image_folder.task import Folder, evaluate_folder
 from rgkit.data.source import DataError, Dataset, Source, Split
 from rgkit.models.classification import build
 from rgkit.runs.grid import arm_of
@@ -52,7 +51,7 @@ def test_an_image_is_cut_by_draws_of_its_own_and_tested_whole():
     test = Folder("scenes", "val", 16)
     assert torch.equal(test[5, -1][0], test[5, -1][0])
     assert (len(train_), len(test), len(test.classes)) == (48, 500, 10)
-    assert len({label for _, label in train_.rows}) > 5  # not the first folder alone
+    assert len({label for _, label in train_.samples}) > 5  # not the first folder alone
 
 
 def test_a_part_of_cifar10_is_written_as_its_images_are_and_as_imagenet_is(tmp_path, monkeypatch):
@@ -61,16 +60,16 @@ def test_a_part_of_cifar10_is_written_as_its_images_are_and_as_imagenet_is(tmp_p
     labels = np.arange(9, dtype=np.int64) % 3
     three = Source((9, 9), ("class0", "class1", "class2"))
     whole = Dataset(three, Split(images, labels), Split(images[::-1], labels[::-1]), "drawn")
-    monkeypatch.setattr("rgkit.chapters.image_folder.folders.load", {"cifar10": whole}.__getitem__)
+    monkeypatch.setattr(task, "load", {"cifar10": whole}.__getitem__)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    uncached = folders._made.__wrapped__  # what is drawn here must not be found by other tests
-    monkeypatch.setattr(folders, "_made", uncached)
-    part = dataclasses.replace(SOURCES["cifar10-5000"], sizes=(7, 3), known="drawn")
+    uncached = task._made.__wrapped__  # what is drawn here must not be found by other tests
+    monkeypatch.setattr(task, "_made", uncached)
+    part = dataclasses.replace(three, sizes=(7, 3), known="drawn")
     monkeypatch.setitem(SOURCES, "cifar10-5000", part)
     for split, first in (("train", images[:7]), ("val", images[::-1][:3])):
         folder = Folder("cifar10-5000", split, 28)
         assert (len(folder), folder.classes) == (len(first), ["class0", "class1", "class2"])
-        for path, label in folder.rows:
+        for path, label in folder.samples:
             read = np.asarray(Image.open(path)).transpose(2, 0, 1)
             number = int(Path(path).stem)
             np.testing.assert_array_equal(read, first[number])
@@ -102,7 +101,7 @@ def test_a_folder_that_is_not_what_its_name_says_is_named(tmp_path, monkeypatch)
 def test_what_is_measured_is_a_loop_over_the_images():
     net = build("resnet8(2)", seed=1).double()
     test = Folder("scenes", "val", 16)
-    loss, first, five = evaluate_folder(net, test, test.rows, autocast=False)
+    loss, first, five = evaluate_folder(net, test, test.samples, autocast=False)
     losses, ranks = [], []
     with torch.inference_mode():
         for number in range(len(test)):

@@ -172,22 +172,19 @@ def test_a_file_that_is_missing_damaged_or_another_is_named(tmp_path, monkeypatc
 
 def test_a_classifier_can_be_made_again_and_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
     small = {"data": "digits", "images": 64, "model": "resnet8(2)", "epochs": 1, "batch": 32}
-    monkeypatch.setattr(own_classifier, "CONFIG", own_classifier.CONFIG.replace(**small))
-    path = tmp_path / "own.npz"
-    assert own_classifier.main([str(path)]) == 0
-    said = capsys.readouterr()
-    assert "epoch 1 of 1" in said.err
-    assert "% of the test images" in said.out
+    config, path = own_classifier.CONFIG.replace(**small), tmp_path / "own.npz"
+    own_classifier.make(path, config)
+    assert "epoch 1 of 1" in capsys.readouterr().err
     net, facts = classification.read_classifier(path)
+    assert set(facts) >= set(classification.read_classifier(classification.OWN)[1])
     assert net.training is False
     assert facts["config"]["model"] == "resnet8(2)"
     before = path.read_bytes()
     monkeypatch.setattr(own_classifier, "Training", lambda *a: pytest.fail("trained"))
-    assert own_classifier.main([str(path)]) == 1
-    assert "own.npz is there already; name another file" in capsys.readouterr().err
+    for wrong in (path, tmp_path / "own.txt"):
+        with pytest.raises(ValueError, match=f"{wrong.name}' given; a new file ending with .npz"):
+            own_classifier.make(wrong, config)
     assert path.read_bytes() == before
-    assert own_classifier.main([str(tmp_path / "own.txt")]) == 1
-    assert "a file ending with .npz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", ["resnet50-0676ba61.pth", "inception", None])

@@ -17,12 +17,9 @@ from rgkit.models.classification import Cost, count
 from rgkit.models.names import GC, Model, StagedResNet, model
 
 import_torchvision()
-from torchvision.models.detection.anchor_utils import AnchorGenerator  # noqa: E402
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead  # noqa: E402
+from torchvision.models.detection import faster_rcnn as frcnn  # noqa: E402
 from torchvision.models.detection.image_list import ImageList  # noqa: E402
-from torchvision.models.detection.roi_heads import RoIHeads  # noqa: E402
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead  # noqa: E402
-from torchvision.ops import box_iou  # noqa: E402
+from torchvision.ops import box_iou as box_iou  # noqa: E402  used by the task, too
 
 # Sides of the square anchors in parts of the picture: 64 to 512 pixels of 640, as CSGD has them.
 ANCHORS = (0.1, 0.2, 0.4, 0.8)
@@ -67,16 +64,10 @@ class RegionAlign(nn.Module):
             y = y1[:, None] + step * ((y2 - y1).clamp(min=1) / BINS)[:, None]
             # From places, whose centres are whole numbers, to -1 and 1 at the rims.
             x, y = (2 * x + 1) / wide - 1, (2 * y + 1) / high - 1
-            n, points = len(own), 2 * BINS
-            grid = torch.stack(
-                [x[:, None, :].expand(n, points, points), y[:, :, None].expand(n, points, points)],
-                -1,
-            )
-            found = F.grid_sample(
-                one[None], grid.reshape(1, n * points, points, 2),
-                padding_mode="border", align_corners=False,
-            )  # fmt: skip
-            parts.append(found[0].unflatten(1, (n, BINS, 2)).unflatten(4, (BINS, 2)))
+            grid = torch.stack(torch.broadcast_tensors(x[:, None], y[..., None]), -1)
+            place: dict[str, Any] = {"padding_mode": "border", "align_corners": False}
+            found = F.grid_sample(one[None], grid.flatten(0, 1)[None], **place)
+            parts.append(found[0].unflatten(1, (len(own), BINS, 2)).unflatten(4, (BINS, 2)))
         return torch.cat([part.mean((3, 5)).transpose(0, 1) for part in parts])
 
 
@@ -125,17 +116,17 @@ class Detector(nn.Module):
         state = torch.get_rng_state()
         self.backbone = Backbone(spec)
         torch.set_rng_state(state)  # so that arms of one seed begin with the same heads
-        anchors = AnchorGenerator((tuple(round(size * part) for part in ANCHORS),), (RATIOS,))
+        anchors = frcnn.AnchorGenerator((tuple(round(size * part) for part in ANCHORS),), (RATIOS,))
         before, after = (dict.fromkeys(("training", "testing"), n * proposals) for n in (4, 1))
         # The numbers are torchvision's own, which are the Faster R-CNN paper's: overlaps that make
         # an anchor or a region an object or background, how many are drawn, which part objects.
-        self.rpn = RegionProposalNetwork(
-            anchors, RPNHead(head, anchors.num_anchors_per_location()[0]),
+        self.rpn = frcnn.RegionProposalNetwork(
+            anchors, frcnn.RPNHead(head, anchors.num_anchors_per_location()[0]),
             0.7, 0.3, 256, 0.5, before, after, 0.7,
         )  # fmt: skip
-        self.roi_heads = RoIHeads(
-            RegionAlign(self.backbone.stride), TwoMLPHead(head * BINS**2, 4 * head),
-            FastRCNNPredictor(4 * head, classes + 1),
+        self.roi_heads = frcnn.RoIHeads(
+            RegionAlign(self.backbone.stride), frcnn.TwoMLPHead(head * BINS**2, 4 * head),
+            frcnn.FastRCNNPredictor(4 * head, classes + 1),
             0.5, 0.5, proposals // 2, 0.25, None, LEAST, 0.5, 100,
         )  # fmt: skip
         self.neck = nn.Sequential(
@@ -175,10 +166,6 @@ class Detector(nn.Module):
         found, _ = self.roi_heads(maps, proposals, shapes.image_sizes)
         return found  # type: ignore[no-any-return]
 
-    def forward(self, images: Tensor) -> list[Target]:
-        """Return the detections; see `detect`."""
-        return self.detect(images, self.see(images))
-
 
 def _listed(images: Tensor) -> Any:
     return ImageList(images, [tuple(images.shape[-2:])] * len(images))
@@ -187,11 +174,9 @@ def _listed(images: Tensor) -> Any:
 def _proposed(proposals: list[Tensor], targets: list[Target]) -> Tensor:
     parts = []
     for boxes, target in zip(proposals, targets, strict=True):
-        true = target["boxes"]
-        if not len(true) or not len(boxes):
-            parts.append(torch.tensor(float(not len(true)), device=true.device))
-        else:
-            parts.append((box_iou(true, boxes).amax(1) >= HALF).float().mean())
+        # One more, which overlaps nothing: there may be no proposals at all.
+        best = F.pad(box_iou(target["boxes"], boxes), (0, 1)).amax(1)
+        parts.append((best >= HALF).float().mean().nan_to_num(1.0))
     return torch.stack(parts).sum()
 
 
@@ -209,8 +194,8 @@ def build(
     Examples
     --------
     >>> net = build("staged_resnet((4, 8), (1, 1))", 3, size=32, head=8, proposals=8).eval()
-    >>> sorted(net(torch.zeros(2, 3, 32, 32))[0])
-    ['boxes', 'labels', 'scores']
+    >>> net.see(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 8, 16, 16])
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

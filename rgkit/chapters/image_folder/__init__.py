@@ -13,9 +13,6 @@ from rgkit.runs.config import Trained, require
 from rgkit.runs.grid import Grid
 from rgkit.runs.profiles import Sizes, trained
 
-# What stands in for ImageNet, by the data set whose first images are written as ImageNet is.
-STAND_INS = {"cifar10-5000": "cifar10", "scenes": "scenes"}
-KINDS = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
 
 
@@ -25,14 +22,12 @@ class Folders(Source):
 
     def lines(self, folder: Path) -> list[str]:
         """Return the classes and how many images each has."""
-        return sorted(
-            f"{split}/{place.name} {sum(file.suffix.lower() in KINDS for file in place.iterdir())}"
-            for split in ("train", "val")
-            for place in (folder / "imagenet" / split).iterdir()
-            if place.is_dir()
-        )
+        splits = (folder / "imagenet" / split for split in ("train", "val"))
+        places = [place for split in splits for place in split.iterdir() if place.is_dir()]
+        return sorted(f"{p.parent.name}/{p.name} {len([*p.glob('[!.]*')])}" for p in places)
 
 
+# Of what stands in for ImageNet, the first images are written as ImageNet is.
 SOURCES = {
     "imagenet": Folders((1_281_167, 50_000), images.numbered(1_000)),
     "cifar10-5000": replace(images.SOURCES["cifar10"], sizes=(5_000, 1_000)),
@@ -45,7 +40,7 @@ class ImageFolder(Trained):
     """One training run of a classifier on folders of images; for its settings see `Trained`.
 
     The defaults are the paper's (CSGD section 4.3): ImageNet, ResNet-18, 120 epochs, the learning
-    rate 0.1 divided by ten every 15 of them. For `data` see `rgkit.chapters.image_folder.folders`.
+    rate 0.1 divided by ten every 15 of them. For `data` see `rgkit.chapters.image_folder.task`.
     No images can be held out. `augment` is "crop+flip", where a crop is random in place, size and
     shape, or "none".
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 
 from rgkit.chapters.step_timing import StepTiming
 from rgkit.method.laws import stream
@@ -17,29 +17,6 @@ from rgkit.train.step import backward, classify
 
 # Every pair holds a second plain block: plain against plain shows what the clock alone makes up.
 BLOCKS = ("plain", "rg", "plain_again")
-
-
-def _block(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    weights: list[float] | None,
-    steps: int,
-    autocast: bool,
-) -> float:
-    """Train `steps` steps and return milliseconds per step."""
-    if images.is_cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    for step in range(steps):
-        loss, _ = classify(net, images, labels, autocast)
-        optimizer.zero_grad(set_to_none=True)
-        backward(loss, weights[step] if weights else None)
-        optimizer.step()
-    if images.is_cuda:
-        torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - start) / steps
 
 
 def measure(config: StepTiming, device: str = "auto") -> Outcome:
@@ -63,6 +40,22 @@ def measure(config: StepTiming, device: str = "auto") -> Outcome:
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(draws.integers(0, 10, config.batch)).to(where)
     outcome = Outcome(epochs={name: [] for name in BLOCKS})
+
+    def now() -> float:
+        if where.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def block(weights: Sequence[float | None]) -> float:
+        """Train a step for each weight and return milliseconds per step."""
+        start = now()
+        for weight in weights:
+            loss, _ = classify(net, images, labels, autocast)
+            optimizer.zero_grad(set_to_none=True)
+            backward(loss, weight)
+            optimizer.step()
+        return 1000 * (now() - start) / len(weights)
+
     with reproducible(config.seed):
         net = channels_last(build(config.model, seed=config.seed), where, dtype)
         net.train()
@@ -70,8 +63,8 @@ def measure(config: StepTiming, device: str = "auto") -> Outcome:
         for pair in range(-1, config.pairs):  # pair -1 warms up and is not kept
             turn = pair % len(BLOCKS)
             for name in BLOCKS[turn:] + BLOCKS[:turn]:
-                weights = draws.random(config.steps).tolist() if name == "rg" else None
-                ms = _block(net, optimizer, images, labels, weights, config.steps, autocast)
+                random = name == "rg"
+                ms = block(draws.random(config.steps).tolist() if random else [None] * config.steps)
                 if pair >= 0:
                     outcome.epochs[name].append(ms)
     return outcome

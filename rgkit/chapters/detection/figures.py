@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rgkit.chapters.detection import Detection, boxes
+from rgkit.chapters.detection import Detection, load
 from rgkit.chapters.mask_plots import colours
 from rgkit.chapters.pictures import config_of, drawn, records_of
 from rgkit.runs.results import Results
@@ -55,9 +55,9 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
     pictures = [np.full((size, size, 3), 255, np.uint8)] * SHOWN
     columns: dict[str, list[Found]] = {}
     if config.source.available():
-        true = boxes.load(config.data, size)
-        pictures = [p.transpose(1, 2, 0) for p in true.test_images[:SHOWN]]
-        columns["truth"] = [true_boxes(rows, size) for rows in true.test_objects[:SHOWN]]
+        true = load(config.data, size).test
+        pictures = [p.transpose(1, 2, 0) for p in true.images[:SHOWN]]
+        columns["truth"] = [true_boxes(rows, size) for rows in true.targets[:SHOWN]]
     for arm, record in records_of(results, arms, cell).items():
         columns[arm] = [json.loads(text)[:SHOW] for text in (record.samples if record else [])]
     figure = drawn(results, {arm: pictures[: len(rows)] for arm, rows in columns.items()})
