@@ -134,13 +134,13 @@ def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     gaps = (table[ours] - table[base]).sort_values()
     mean = difference(gaps.to_numpy())
     figure, (ax,) = canvas(3)
-    below, above = (look.color for look in looks([base, ours]).values())
-    color = np.where(gaps > 0, above, below)
-    ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
-    ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0,
-               label="mean of the classes, 95 % interval")  # fmt: skip
+    below, above = looks([base, ours]).values()
+    color = np.where(gaps > 0, above.color, below.color)
+    ax.bar(gaps.index, gaps, color=color, width=0.7)
+    words = "mean of the classes, 95 % interval"
+    ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0, label=words)
     ax.axhline(mean.mean, color="black", lw=1.2)
-    ax.set_xticks(range(len(gaps)), gaps.index, fontsize=8, rotation=45)
+    ax.tick_params("x", labelsize=8, rotation=45)
     ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
     ax.grid(axis="x", visible=False)
     return finish(figure)
@@ -154,11 +154,10 @@ def gaps(table: pd.DataFrame) -> Figure:
     table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
     """
     figure, (ax,) = canvas(0.9 * len(table) + 1)
-    places = np.arange(len(table))
-    for offset, (column, look) in zip((-0.2, 0.2), looks(["claimed", "gap"]).items(), strict=True):
-        bars = ax.barh(places + offset, table[column], height=0.36, color=look.color)
+    color = [look.color for look in looks(["claimed", "gap"]).values()]
+    table[["claimed", "gap"]].astype(float).plot.barh(ax=ax, color=color, width=0.75, legend=False)
+    for bars in ax.containers:
         ax.bar_label(bars, fmt=" %.2f", fontsize=8)
-    ax.set_yticks(places, table.index)
     ax.invert_yaxis()
     ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")
     ax.margins(x=0.12)

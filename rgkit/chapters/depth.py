@@ -14,6 +14,7 @@ from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter
 from rgkit.figures.style import canvas, finish, looks
 from rgkit.models.classification import build
+from rgkit.train.step import backward
 
 
 def gradient_norms(
@@ -56,13 +57,13 @@ def gradient_norms(
         for seed in seeds:
             net = build(name, len(source.classes), seed=seed)
             layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-            loss = F.cross_entropy(net(images), labels)
             for u in weights:
-                gradients = torch.autograd.grad(
-                    u * loss, [layer.weight for layer in layers], retain_graph=True
-                )
-                for layer, gradient in enumerate(gradients, 1):
-                    row = {"model": name, "weight": u, "seed": seed, "layer": layer}
+                net.zero_grad()
+                backward(F.cross_entropy(net(images), labels), u)
+                for number, layer in enumerate(layers, 1):
+                    gradient = layer.weight.grad
+                    assert gradient is not None
+                    row = {"model": name, "weight": u, "seed": seed, "layer": number}
                     rows.append(row | {"norm": float(gradient.norm())})
     return pd.DataFrame(rows)
 
