@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -154,9 +156,10 @@ def gaps(table: pd.DataFrame) -> Figure:
     table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
     """
     figure, (ax,) = canvas(0.9 * len(table) + 1)
-    color = [look.color for look in looks(["claimed", "gap"]).values()]
+    color: Any = [look.color for look in looks(["claimed", "gap"]).values()]
     table[["claimed", "gap"]].astype(float).plot.barh(ax=ax, color=color, width=0.75, legend=False)
     for bars in ax.containers:
+        assert isinstance(bars, BarContainer)
         ax.bar_label(bars, fmt=" %.2f", fontsize=8)
     ax.invert_yaxis()
     ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")

@@ -5,16 +5,12 @@ The pages on Adam use it too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
-
-from rgkit.figures.style import canvas, finish, looks
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the walks, before any decay
@@ -167,19 +163,3 @@ def apart(a: Array, b: Array) -> Array:
     """Return the distance of two walks after each step, relative to how far the first has come."""
     gone = np.linalg.norm(a - a[0], axis=1)[1:]
     return np.asarray(np.linalg.norm(a - b, axis=1)[1:] / gone, np.float64)
-
-
-def over_the_run(
-    curves: Mapping[str, Array], label: str, last: int = 0, log: bool = False
-) -> Figure:
-    """Draw curves [steps] against the part of the run that is over, or its last steps by number."""
-    table = pd.DataFrame(curves)
-    table.index += 1
-    words = "step" if last else "part of the run that is over, %"
-    table = table.tail(last) if last else table[:: max(1, len(table) // 2000)]
-    x = table.index if last else 100 * table.index / len(next(iter(curves.values())))
-    figure, (ax,) = canvas(3.2)
-    for name, look in looks(curves).items():
-        ax.plot(x, table[name], **look.line, lw=1.8, label=name)
-    ax.set(yscale="log" if log else "linear", xlabel=words, ylabel=label)
-    return finish(figure)

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
 from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter
-from rgkit.figures.style import canvas, finish, looks
 from rgkit.models.classification import build
 from rgkit.train.step import backward
 
@@ -66,20 +64,3 @@ def gradient_norms(
                     row = {"model": name, "weight": u, "seed": seed, "layer": number}
                     rows.append(row | {"norm": float(gradient.norm())})
     return pd.DataFrame(rows)
-
-
-def by_depth(table: pd.DataFrame) -> Figure:
-    """Draw the gradient of each layer over the depth, a colour a network, dashed where u is not 1.
-
-    Parameters
-    ----------
-    table : from `gradient_norms`; the seeds are averaged
-    """
-    figure, (ax,) = canvas(4)
-    for model, look in looks(table["model"]).items():
-        for weight, part in table[table["model"] == model].groupby("weight"):
-            mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
-            label = f"{model}, weight {weight:g}"
-            ax.plot(mean.index, mean, dash, color=look.color, lw=1.6, label=label)
-    ax.set(yscale="log", xlabel="layer, from the input", ylabel="length of the gradient")
-    return finish(figure)

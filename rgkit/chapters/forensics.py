@@ -15,13 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rgkit.chapters.library import setting_of
-from rgkit.figures.plots import interval, measured, metrics, rows_of_differences
-from rgkit.figures.style import canvas, finish, looks, nothing_yet
+from rgkit.figures.plots import metrics
 from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
-from rgkit.stats.differences import DELTA_ACCURACY, difference
+from rgkit.stats.differences import difference
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
 
@@ -148,46 +147,7 @@ def rates(epochs: int, lr: float) -> pd.DataFrame:
     return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
 
 
-def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
-    """Draw the learning rate that was meant and the one that was used, see `rates`."""
-    figure, (ax,) = canvas(2.8)
-    meant, used = looks(["meant", "used"]).values()
-    ax.step(table.index, table["meant"], where="mid", color=meant.color, lw=2, label="meant: poly")
-    ax.plot(table.index, table["used"], color=used.color, lw=2, label="used")
-    ax.fill_between(table.index, table["meant"], table["used"], color=used.color, alpha=0.12)
-    ax.set(ylim=(0, 1.15 * table.max().max()), xlabel="epoch", ylabel="learning rate")
-    return finish(figure, results)
-
-
 def two_losses(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
     sides = {"unweighted": "training loss", "weighted": "training loss as the code logs it"}
     return metrics(replace(results, epochs=table), sides, sharey=True)
-
-
-def effects(
-    tables: Mapping[str, pd.DataFrame], results: Results, delta: float = DELTA_ACCURACY
-) -> Figure:
-    """Draw what each change does to plain training and to the gap of the arms, with intervals.
-
-    Parameters
-    ----------
-    tables : results of `swapped` by the words for the change; those without a pair are left out
-    delta : the half width of the grey band, in points of what the runs are judged by
-    """
-    known = {name: table for name, table in tables.items() if table["pairs"]["gap"] > 0}
-    if not known:
-        return nothing_yet(results)
-    figure, (ax,) = canvas(0.62 * len(known) + 0.6)
-    rows_of_differences(ax, list(known), delta)
-    shown = pd.concat(known).drop("RG", level=1)
-    words = {"plain": ("plain", "plain training"), "gap": ("RG", "RG − plain")}
-    for offset, (row, (arm, label)) in zip((-0.17, 0.17), words.items(), strict=True):
-        look, parts = looks([arm])[arm], shown.xs(row, level=1).itertuples(index=False)
-        for place, part in enumerate(parts):
-            interval(ax, place + offset, part.difference, (part.low, part.high), look)
-        ax.lines[-1].set_label(label)
-    largest = float(shown["difference"].abs().max())
-    ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
-    ax.set_xlabel(f"change of the final {measured(results)[1].removesuffix(', %')}, points")
-    return finish(figure, results)

@@ -53,7 +53,7 @@ def jumps(values: ArrayLike) -> tuple[float, float]:
     >>> round(sigma, 3), round(slope, 3)
     (0.816, 1.333)
     """
-    steps = pd.Series(values, dtype=float).diff()
+    steps = pd.Series(np.asarray(values, float)).diff()
     return float(steps.std() / math.sqrt(2)), float(steps.mean())
 
 
@@ -136,8 +136,8 @@ def pairs(runs: pd.DataFrame, least: int = FIRST_SEEDS) -> pd.DataFrame:
         for a, b in [*((arm, "plain") for arm in by_arm if arm != "plain"), ("RG", HALF)]:
             if {a, b} <= by_arm.keys():
                 gap = (by_arm[a] - by_arm[b]).dropna(subset=["final"]).reset_index()
-                names = {"setting": setting, "rate": rate, "comparison": f"{a} − {b}"}
-                parts += [gap.assign(**names)] if len(gap) >= least else []
+                gap = gap.assign(setting=str(setting), rate=str(rate), comparison=f"{a} − {b}")
+                parts += [gap] if len(gap) >= least else []
     table = pd.concat(parts[1:] or parts, ignore_index=True).astype(dict.fromkeys(VALUES, float))
     return table.assign(favour=table["gain"] * np.sign(table["others"]))
 
