@@ -115,22 +115,6 @@ def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"spread": spread, "settings": bands.size(), "free": sums["free"]})
 
 
-def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
-    """Draw the spread between seeds over the accuracy that they reach, and the one assumed."""
-    figure, (ax,) = canvas(3.4)
-    for rate, look in looks(["never decayed", "decayed"]).items():
-        own = spreads[spreads["rate"] == rate]
-        ax.scatter(
-            own["mean"], own["std"], s=6 * own["count"], c=look.color, marker=look.marker,
-            alpha=0.7, label=f"rate {rate}",
-        )  # fmt: skip
-    ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
-    ax.set(xlabel="mean test accuracy of the seeds, %", ylabel="spread between seeds, points")
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    return finish(figure)
-
-
 def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
     gaps = (table[ours] - table[base]).sort_values()

@@ -17,7 +17,7 @@ from scipy import stats
 
 from rgkit.chapters.library import RATES
 from rgkit.figures.plots import interval
-from rgkit.figures.style import LOOKS, Look, canvas, finish, looks, nothing_yet, place_names
+from rgkit.figures.style import canvas, finish, looks, place_names
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, NOTHING, Difference, difference
@@ -250,32 +250,16 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
     return finish(figure, results)
 
 
-def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
-    """Draw best − final over the noise of one late epoch: a mark is an arm in a setting.
+def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean ``gain`` and the noise ``own`` of each arm in a setting, over its seeds.
 
-    Filled where the rate never falls, hollow where it does; arms without a name of their own are
-    grey dots. A line is what the best of that many independent epochs without a trend would add.
+    Parameters
+    ----------
+    runs : rows of `noise`; the noise is the root of the mean square
     """
-    if runs.empty:
-        return nothing_yet(results)
-    figure, (ax,) = canvas(3.8)
     groups = runs.assign(own=runs["own"] ** 2).groupby(["setting", "rate", "arm"])
-    means = groups.agg({"gain": "mean", "late_epochs": "first", "own": "mean"}).reset_index()
-    means["own"] **= 0.5
-    for arm in looks(means["arm"]):
-        look = LOOKS.get(arm, Look("#a5aa99", "."))
-        for rate, fill in zip(RATES, ("full", "none"), strict=True):
-            own = means[(means["arm"] == arm) & (means["rate"] == rate)]
-            label = arm if arm in LOOKS and fill == "full" else None
-            ax.plot(own["own"], own["gain"], **look.mark, ms=7, fillstyle=fill, label=label)
-    edge = float(means["own"].max())
-    counts = sorted(means["late_epochs"].astype(int).unique())
-    for count, line in zip(counts, ("-", "--", ":", "-."), strict=False):
-        label = f"best of {count} independent epochs"
-        ax.plot([0, edge], [0, expected_best(1.0, count) * edge], f"k{line}", lw=1, label=label)
-    ax.set_ylim(-0.3, 1.25 * float(means["gain"].max()) + 0.5)
-    ax.set(xlabel="noise of one late epoch, points", ylabel="best − final, points")
-    return finish(figure, results)
+    means = groups[["own", "gain"]].mean().reset_index()
+    return means.assign(own=means["own"] ** 0.5)
 
 
 def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
