@@ -1,4 +1,7 @@
-"""Blocks of training steps that return images per second: the yardstick, ours, several at once."""
+"""Blocks of training steps that return images per second: the yardstick, ours, several at once.
+
+They train on random pictures: no speed here depends on what those show.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,95 @@ import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 
-from rgkit.bench.pictures import Case, OneByOne, loss_of, network, padding, pictures
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
+from rgkit.data.scenes import VOID
 from rgkit.data.source import IMAGENET
-from rgkit.runs.kinds import Segmentation
+from rgkit.data.vision import import_torchvision
+from rgkit.models import classification, segmentation
+from rgkit.runs.kinds import Classification, Segmentation
 from rgkit.stats.differences import difference
 from rgkit.tasks.classification import make_step
-from rgkit.tasks.segmentation import label_pixels
+from rgkit.tasks.segmentation import AUXILIARY, label_pixels
 from rgkit.train.device import DTYPES, arithmetic, cores, pick_device, reproducible
 from rgkit.train.loop import Stepper
 from rgkit.train.step import PlainStep, backward
 
+import_torchvision()
+from torchvision.transforms import functional as TF  # noqa: E402
+from torchvision.transforms import v2  # noqa: E402
+
+Name = TypeVar("Name")
 Block = Callable[[], float]  # takes some steps and returns images per second
+Case = Classification | Segmentation  # the network, the batch, and which of the two tasks
+MASKS = Segmentation(model="pspnet('resnet18', 16)", batch=8)
+CLASSES = 11
+
+
+def padding(config: Case) -> int:
+    """Return by how many pixels a picture is moved at most: masks are only mirrored."""
+    return 0 if isinstance(config, Segmentation) else 4
+
+
+def pictures(config: Case, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random pictures of CIFAR's size with labels, or of CamVid's at `quick` with masks.
+
+    A tenth of a mask is void.
+
+    >>> [part.shape for part in pictures(MASKS, 2)]
+    [(2, 3, 48, 64), (2, 48, 64)]
+    """
+    draws = np.random.default_rng(0)
+    if not isinstance(config, Segmentation):
+        return draws.integers(0, 256, (count, 3, 32, 32), np.uint8), draws.integers(0, 10, count)
+    images = draws.integers(0, 256, (count, 3, 48, 64), np.uint8)
+    masks = draws.integers(0, CLASSES, (count, 48, 64), np.uint8)
+    return images, np.where(draws.random(masks.shape) < 0.1, np.uint8(VOID), masks)
+
+
+def network(config: Case) -> nn.Module:
+    """Return a fresh network."""
+    if isinstance(config, Segmentation):
+        return segmentation.build(config.model, CLASSES)
+    return classification.build(config.model)
+
+
+def loss_of(found: Any, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of what a network returns: one output, or two maps of a picture."""
+    if isinstance(found, Tensor):
+        return cross_entropy(found, labels)
+    main, second = (cross_entropy(logits, labels.long(), ignore_index=VOID) for logits in found)
+    return main + AUXILIARY * second
+
+
+class OneByOne(torch.utils.data.Dataset[tuple[Tensor, Any]]):
+    """Pictures one at a time through PIL and torchvision, as users of the papers' code have it."""
+
+    def __init__(self, config: Case, count: int) -> None:
+        images, self.labels = pictures(config, count)
+        self.pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        self.crop = v2.RandomCrop(32, padding(config)) if padding(config) else None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, Any]:
+        image, mirrored = Image.fromarray(self.pixels[at]), torch.rand(()) < 0.5
+        image = self.crop(image) if self.crop else image
+        image = TF.hflip(image) if mirrored else image
+        look = TF.normalize(TF.to_tensor(image), *IMAGENET)
+        if self.labels.ndim == 1:
+            return look, int(self.labels[at])
+        mask = Image.fromarray(self.labels[at])
+        return look, torch.from_numpy(np.array(TF.hflip(mask) if mirrored else mask))
 
 
 def timed(epoch: Callable[[], Tensor], images: int, threads: int = 1) -> Block:
@@ -45,9 +118,9 @@ def timed(epoch: Callable[[], Tensor], images: int, threads: int = 1) -> Block:
     return block
 
 
-def interleaved(blocks: Mapping[str, Block], rounds: int) -> dict[str, list[float]]:
+def interleaved(blocks: Mapping[Name, Block], rounds: int) -> dict[Name, list[float]]:
     """Run the blocks in turn, so that a slow minute of the machine slows all of them."""
-    found: dict[str, list[float]] = {name: [] for name in blocks}
+    found: dict[Name, list[float]] = {name: [] for name in blocks}
     for number in range(rounds):
         for name in list(blocks)[:: 1 if number % 2 == 0 else -1]:
             found[name].append(blocks[name]())
@@ -70,8 +143,8 @@ def paper_style(config: Case, steps: int, device: str = "auto") -> Block:
     A DataLoader with two workers and transforms image by image, float32, contiguous memory,
     `.item()` at each step, all cores. The workers' start and the first batch are not timed.
     """
-    where, net = pick_device(device), network(config)
-    net = net.to(where)
+    where = pick_device(device)
+    net = network(config).to(where)
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
     images = OneByOne(config, config.batch * (steps + 1))
 
@@ -103,15 +176,9 @@ class _Contiguous(Augmenter):
 
 
 def ours(
-    config: Case,
-    steps: int,
-    device: str = "auto",
-    *,
-    kind: str = "auto",
-    precision: str = "",
-    threads: int = 1,
-    channels_last: bool = True,
-) -> Block:
+    config: Case, steps: int, device: str = "auto", *,
+    kind: str = "auto", precision: str = "", threads: int = 1, channels_last: bool = True,
+) -> Block:  # fmt: skip
     """Return one run of rgkit, alone, an epoch of so many steps with its own step.
 
     The precision is by default what the machine chooses.
@@ -191,8 +258,6 @@ def stacked(config: Case, steps: int, jobs: int, device: str = "auto") -> Block:
 
     All in bfloat16, without momentum and augmentation: the most favourable case.
     """
-    from torch.func import functional_call, grad, stack_module_state, vmap
-
     where = pick_device(device)
     nets = [network(config).to(where, torch.bfloat16) for _ in range(jobs)]
     params, buffers = stack_module_state(nets)

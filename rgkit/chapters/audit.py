@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -113,34 +115,18 @@ def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"spread": spread, "settings": bands.size(), "free": sums["free"]})
 
 
-def spread_over_accuracy(spreads: pd.DataFrame, assumed: float) -> Figure:
-    """Draw the spread between seeds over the accuracy that they reach, and the one assumed."""
-    figure, (ax,) = canvas(3.4)
-    for rate, look in looks(["never decayed", "decayed"]).items():
-        own = spreads[spreads["rate"] == rate]
-        ax.scatter(
-            own["mean"], own["std"], s=6 * own["count"], c=look.color, marker=look.marker,
-            alpha=0.7, label=f"rate {rate}",
-        )  # fmt: skip
-    ax.axhline(assumed, color="black", lw=1.2, ls="--", label="assumed on this page")
-    ax.set(xlabel="mean test accuracy of the seeds, %", ylabel="spread between seeds, points")
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    return finish(figure)
-
-
 def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
     gaps = (table[ours] - table[base]).sort_values()
     mean = difference(gaps.to_numpy())
     figure, (ax,) = canvas(3)
-    below, above = (look.color for look in looks([base, ours]).values())
-    color = np.where(gaps > 0, above, below)
-    ax.bar(range(len(gaps)), gaps, color=color, width=0.7)
-    ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0,
-               label="mean of the classes, 95 % interval")  # fmt: skip
+    below, above = looks([base, ours]).values()
+    color = np.where(gaps > 0, above.color, below.color)
+    ax.bar(gaps.index, gaps, color=color, width=0.7)
+    words = "mean of the classes, 95 % interval"
+    ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0, label=words)
     ax.axhline(mean.mean, color="black", lw=1.2)
-    ax.set_xticks(range(len(gaps)), gaps.index, fontsize=8, rotation=45)
+    ax.tick_params("x", labelsize=8, rotation=45)
     ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
     ax.grid(axis="x", visible=False)
     return finish(figure)
@@ -154,11 +140,11 @@ def gaps(table: pd.DataFrame) -> Figure:
     table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
     """
     figure, (ax,) = canvas(0.9 * len(table) + 1)
-    places = np.arange(len(table))
-    for offset, (column, look) in zip((-0.2, 0.2), looks(["claimed", "gap"]).items(), strict=True):
-        bars = ax.barh(places + offset, table[column], height=0.36, color=look.color)
+    color: Any = [look.color for look in looks(["claimed", "gap"]).values()]
+    table[["claimed", "gap"]].astype(float).plot.barh(ax=ax, color=color, width=0.75, legend=False)
+    for bars in ax.containers:
+        assert isinstance(bars, BarContainer)
         ax.bar_label(bars, fmt=" %.2f", fontsize=8)
-    ax.set_yticks(places, table.index)
     ax.invert_yaxis()
     ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")
     ax.margins(x=0.12)

@@ -36,8 +36,7 @@ def gains(results: Results, part: float = 0.1) -> pd.DataFrame:
         width = max(1, round(part * len(curve)))
         if len(curve) < 3 * width:
             raise ValueError(f"{len(curve)} epochs given; part={part} takes three times {width}")
-        last, middle, first = (curve[len(curve) - k * width :][:width].mean() for k in (1, 2, 3))
-        gain, before = last - middle, middle - first
+        before, gain = np.diff(curve[-3 * width :].reshape(3, width).mean(axis=1))
         rows.append(labels | {"gain": gain, "before": before, "faster": gain - before})
     return pd.DataFrame(rows, columns=[*results.grid.axes, "gain", "before", "faster"])
 
@@ -112,15 +111,14 @@ def _breaks(curves: Floats) -> tuple[Floats, Floats]:
     F is 0 where the slope falls, or where the straight line leaves nothing to explain.
     """
     x = np.arange(curves.shape[1], dtype=float)
-    y = curves - curves.mean(axis=1, keepdims=True)
-    total = (y**2).sum(axis=1)
-    line = total - (y @ (x - x.mean())) ** 2 / ((x - x.mean()) ** 2).sum()
+    y = (curves - curves.mean(axis=1, keepdims=True)).T
+    total = (y**2).sum(axis=0)
+    line = np.linalg.lstsq(np.stack([np.ones_like(x), x], axis=1), y)[1]
     gains, slopes = [], []
     for at in x[EDGE:-EDGE]:
-        q, r = np.linalg.qr(np.stack([np.ones_like(x), x, np.maximum(x - at, 0)], axis=1))
-        error = np.maximum(total - ((y @ q) ** 2).sum(axis=1), 1e-12 * total)
-        slope = np.linalg.solve(r, (y @ q).T)[2]
-        ratio = (line - error) / np.maximum(error, 1e-300) * (len(x) - 3)
+        broken = np.stack([np.ones_like(x), x, np.maximum(x - at, 0)], axis=1)
+        (_, _, slope), error, *_ = np.linalg.lstsq(broken, y)
+        ratio = (line - error) / np.maximum(error, 1e-12 * total + 1e-300) * (len(x) - 3)
         gains.append(np.where((slope > 0) & (line > 1e-9 * total), ratio, 0.0))
         slopes.append(slope)
     return np.stack(gains, axis=1), np.stack(slopes, axis=1)

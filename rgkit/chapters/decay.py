@@ -1,20 +1,16 @@
 """Decaying the loss against decaying the learning rate: what differs, step by step, in float64.
 
-The pages on Adam use it too. The figures of the laboratory are at the end.
+The pages on Adam use it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
-
-from rgkit.figures.style import canvas, finish, looks
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the walks, before any decay
@@ -167,39 +163,3 @@ def apart(a: Array, b: Array) -> Array:
     """Return the distance of two walks after each step, relative to how far the first has come."""
     gone = np.linalg.norm(a - a[0], axis=1)[1:]
     return np.asarray(np.linalg.norm(a - b, axis=1)[1:] / gone, np.float64)
-
-
-def _lines(curves: Mapping[str, Array], x: Array) -> tuple[Figure, Axes]:
-    figure, (ax,) = canvas(3.2)
-    for name, look in looks(curves).items():
-        ax.plot(x, curves[name], **look.line, lw=1.8, label=name)
-    return finish(figure), ax
-
-
-def distances(curves: Mapping[str, Array]) -> Figure:
-    """Draw how far two walks are apart after each step, a line a setting, on a log scale."""
-    steps = np.arange(1.0, 1 + len(next(iter(curves.values()))))
-    figure, ax = _lines({k: v.clip(1e-17) for k, v in curves.items()}, steps)
-    label = "distance of the two runs\n/ distance from the start"
-    ax.set(yscale="log", xlabel="step", ylabel=label)
-    return figure
-
-
-def last_steps(curves: Mapping[str, Array], last: int) -> Figure:
-    """Draw factors [steps] over the last steps of a run."""
-    steps = len(next(iter(curves.values())))
-    ends = {name: curve[-last:] for name, curve in curves.items()}
-    figure, ax = _lines(ends, np.arange(float(steps - last), steps))
-    ax.set(xlabel="step", ylabel="applied of a\nconstant gradient")
-    return figure
-
-
-def over_the_run(curves: Mapping[str, Array], label: str, log: bool = False) -> Figure:
-    """Draw curves [steps] against the part of the run that is over."""
-    steps = len(next(iter(curves.values())))
-    every = max(1, steps // 2000)
-    part = 100 * np.arange(0, steps, every) / steps
-    figure, ax = _lines({name: curve[::every] for name, curve in curves.items()}, part)
-    ax.set(xlabel="part of the run that is over, %", ylabel=label)
-    ax.set_yscale("log" if log else "linear")
-    return figure

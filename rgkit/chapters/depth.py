@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
 from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter
-from rgkit.figures.style import canvas, finish, looks
 from rgkit.models.classification import build
+from rgkit.train.step import backward
 
 
 def gradient_norms(
@@ -56,29 +55,12 @@ def gradient_norms(
         for seed in seeds:
             net = build(name, len(source.classes), seed=seed)
             layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-            loss = F.cross_entropy(net(images), labels)
             for u in weights:
-                gradients = torch.autograd.grad(
-                    u * loss, [layer.weight for layer in layers], retain_graph=True
-                )
-                for layer, gradient in enumerate(gradients, 1):
-                    row = {"model": name, "weight": u, "seed": seed, "layer": layer}
+                net.zero_grad()
+                backward(F.cross_entropy(net(images), labels), u)
+                for number, layer in enumerate(layers, 1):
+                    gradient = layer.weight.grad
+                    assert gradient is not None
+                    row = {"model": name, "weight": u, "seed": seed, "layer": number}
                     rows.append(row | {"norm": float(gradient.norm())})
     return pd.DataFrame(rows)
-
-
-def by_depth(table: pd.DataFrame) -> Figure:
-    """Draw the gradient of each layer over the depth, a colour a network, dashed where u is not 1.
-
-    Parameters
-    ----------
-    table : from `gradient_norms`; the seeds are averaged
-    """
-    figure, (ax,) = canvas(4)
-    for model, look in looks(table["model"]).items():
-        for weight, part in table[table["model"] == model].groupby("weight"):
-            mean, dash = part.groupby("layer")["norm"].mean(), "-" if weight == 1 else "--"
-            label = f"{model}, weight {weight:g}"
-            ax.plot(mean.index, mean, dash, color=look.color, lw=1.6, label=label)
-    ax.set(yscale="log", xlabel="layer, from the input", ylabel="length of the gradient")
-    return finish(figure)

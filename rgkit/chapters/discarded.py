@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,23 +43,21 @@ def _own_best(ax: Axes, runs: pd.DataFrame, schedules: list[str]) -> None:
         ax.text(0.5, 0.5, "not measured yet", ha="center", transform=ax.transAxes)
         return
     schedules = [one for one in schedules if (runs["schedule"] == one).any()]
-    styles, place, centres = looks(runs["arm"]), 0, []
-    for schedule in schedules:
-        centres.append(place + (len(styles) - 1) / 2)
-        for arm, look in styles.items():
+    styles = looks(runs["arm"])
+    width = len(styles) + 1  # of the place of a schedule
+    for n, schedule in enumerate(schedules):
+        for place, (arm, look) in enumerate(styles.items(), n * width):
             own = runs[(runs["arm"] == arm) & (runs["schedule"] == schedule)]
             if len(own):
-                marks = look.mark | {"ms": 4, "alpha": 0.6}
-                ax.plot(beside(place, len(own)), own["final"], **marks)
+                ax.plot(beside(place, len(own)), own["final"], **look.mark, ms=4, alpha=0.6)
                 d = difference(own["final"].to_numpy())
                 interval(ax, place, d.mean, d.interval(), look, upright=True)
                 rate = ", ".join(f"{lr:g}" for lr in sorted(own["lr"].unique()))
                 ax.annotate(f"rate\n{rate}", (place, 0.03), xycoords=("data", "axes fraction"),
                             ha="center", fontsize=8, color=look.color)  # fmt: skip
-            place += 1
-        place += 1
+    centres = np.arange(len(schedules)) * width + len(styles) / 2 - 0.5
     ax.set_xticks(centres, [title("schedule", one) for one in schedules])
-    ax.set_xlim(-1, max(1, place - 1))
+    ax.set_xlim(-1, max(1, len(schedules) * width - 1))
     low, high = ax.get_ylim()
     ax.set_ylim(low - 0.35 * (high - low), high)  # room for the rates
     ax.grid(axis="x", visible=False)

@@ -49,23 +49,28 @@ def expected(arm: str) -> pd.Series:
     return pd.Series({"first": rate * m1, "last": rate * m1 / norm**2, "norm": norm}, name=arm)
 
 
+def _configs(results: Results) -> dict[str, Trained]:
+    return {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
+
+
 def effective_rates(results: Results) -> pd.DataFrame:
     """Return each epoch's effective learning rate and its ratio to that of plain training.
 
     Returns
     -------
-    ``results.epochs`` with two more columns: ``effective``, the learning rate times the mean loss
-    weight over the squared norm of the weights, and ``relative``, that over the same of the plain
-    run with the same other labels, seed and epoch (missing where there is none)
+    ``results.epochs`` with more columns: ``effective``, the learning rate times the mean loss
+    weight over the squared norm of the weights; four of the plain run with the same other labels,
+    seed and epoch, such as ``plain key`` (missing where there is none); and ``relative``, the
+    effective rate over that of the plain run
     """
     epochs = results.epochs.copy()
-    configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
-    means = {k: laws.law(c.weight).moments(c.epochs)[0] for k, c in configs.items()}
+    means = {k: laws.law(c.weight).moments(c.epochs)[0] for k, c in _configs(results).items()}
     epochs["effective"] = epochs["lr_now"] * epochs["key"].map(means) / epochs["weight_norm"] ** 2
     same = [*(a for a in results.grid.axes if a != "arm"), "epoch"]
-    plain = epochs[epochs["arm"] == "plain"].set_index(same)["effective"].rename("plain")
+    plain = epochs[epochs["arm"] == "plain"].set_index(same)
+    plain = plain[["key", "lr_now", "weight_norm", "effective"]].add_prefix("plain ")
     epochs = epochs.join(plain, on=same)
-    return epochs.assign(relative=epochs["effective"] / epochs["plain"]).drop(columns="plain")
+    return epochs.assign(relative=epochs["effective"] / epochs["plain effective"])
 
 
 def grown(
@@ -115,30 +120,24 @@ def foretold(results: Results) -> pd.DataFrame:
     where there is no plain run with the same other labels and seed that is at least as long, and
     for an arm that forgets at another pace than plain training or whose law changes with time.
     """
-    table = effective_rates(results).assign(foretold=float("nan"))
-    configs = {r.key: r.config for r in results.records if isinstance(r.config, Trained)}
-    same = [axis for axis in results.grid.axes if axis != "arm"]
-    for _, runs in table.groupby(same, sort=False):
-        plain = runs[runs["arm"] == "plain"]
-        if plain.empty:
+    table, configs = effective_rates(results).assign(foretold=float("nan")), _configs(results)
+    for key, own in table.groupby("key", sort=False):
+        if own["plain key"].isna().any():
             continue
-        first = configs[str(plain["key"].iloc[0])]
+        config, first = configs[str(key)], configs[own["plain key"].iloc[0]]
+        pace, forgets = own["lr_now"] * config.coefficient, own["plain lr_now"] * first.coefficient
+        law = laws.law(config.weight)
+        steady = law.name == "constant" or (law.chance and law.name not in ("late", "formula"))
+        if not (steady and np.allclose(pace, forgets)):
+            continue
+        (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr
+        norms = own["plain weight_norm"]
+        decayed = 4 * pace * config.steps / config.epochs / (1 - config.momentum)
+        # Of a smaller batch the noise of a step is larger, and an epoch has more of them.
+        gain = rate**2 * m2 * (first.batch / config.batch) * config.steps / first.steps
         start = float(weight_norm(build(first.model, seed=first.seed)))
-        for key, own in runs.groupby("key", sort=False):
-            config, shown = configs[str(key)], plain.iloc[: len(own)]
-            pace = own["lr_now"].to_numpy() * config.coefficient
-            forgets = shown["lr_now"].to_numpy() * first.coefficient
-            law = laws.law(config.weight)
-            steady = law.name == "constant" or (law.chance and law.name not in ("late", "formula"))
-            if len(shown) < len(own) or not (steady and np.allclose(pace, forgets)):
-                continue
-            (m1, m2), rate = law.moments(config.epochs), config.lr / first.lr
-            norms = shown["weight_norm"].to_numpy()
-            decayed = 4 * pace * config.steps / config.epochs / (1 - config.momentum)
-            # Of a smaller batch the noise of a step is larger, and an epoch has more of them.
-            gain = rate**2 * m2 * (first.batch / config.batch) * config.steps / first.steps
-            foreseen = grown(norms, start, decayed, gain)
-            table.loc[own.index, "foretold"] = rate * m1 * (norms / foreseen) ** 2
+        foreseen = grown(norms, start, decayed, gain)
+        table.loc[own.index, "foretold"] = rate * m1 * (norms / foreseen) ** 2
     return table
 
 

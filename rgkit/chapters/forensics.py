@@ -6,7 +6,7 @@ What reads the losses takes runs as `rgkit.recorded` labels them; the others tak
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rgkit.chapters.library import setting_of
-from rgkit.figures.plots import interval, measured, metrics, rows_of_differences
-from rgkit.figures.style import canvas, finish, looks, nothing_yet
+from rgkit.figures.plots import metrics
 from rgkit.method import schedules
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
-from rgkit.stats.differences import DELTA_ACCURACY, difference
+from rgkit.stats.differences import difference
 
 COLUMNS = ["difference", "low", "high", "detectable", "pairs"]
 
@@ -40,13 +39,8 @@ def _table(gaps: Mapping[str, pd.Series]) -> pd.DataFrame:
 def _by_seed(results: Results, config: Trained, value: str) -> pd.Series:
     """Return what the runs of a configuration ended with, by seed."""
     wanted = vars(config) | {"seed": 0}
-    ends: Iterable[Any] = results.runs[value] if len(results.grid) else []
-    found = {
-        cell.config.seed: end
-        for cell, end in zip(results.grid, ends, strict=True)
-        if isinstance(cell.config, type(config)) and vars(cell.config) | {"seed": 0} == wanted
-    }
-    return pd.Series(found, dtype=float)
+    same = [vars(cell.config) | {"seed": 0} == wanted for cell in results.grid]
+    return results.runs.loc[same].groupby("seed")[value].last()
 
 
 def swapped(
@@ -75,16 +69,14 @@ def swapped(
     >>> from rgkit.runs.kinds import Classification
     >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.grid import Grid
-    >>> empty = collect(Grid())
+    >>> empty = collect(Grid(axes=("seed",)))
     >>> swapped(empty, Classification(), {"schedule": "discarded"})["pairs"].tolist()
     [0, 0, 0]
     """
-    before = config.replace(weight="constant(1)")
-    places = (before, "final"), (before.replace(**change), after)
-    ends = {}
+    before, ends = config.replace(weight="constant(1)"), {}
     for name in ("plain", arm):
-        first, second = (_by_seed(results, arm_of(name, place), value) for place, value in places)
-        ends[name] = second - first
+        first = _by_seed(results, arm_of(name, before), "final")
+        ends[name] = _by_seed(results, arm_of(name, before.replace(**change)), after) - first
     return _table(ends | {"gap": ends[arm] - ends["plain"]})
 
 
@@ -94,15 +86,16 @@ def between(results: Results, config: Trained, a: str, b: str) -> pd.Series:
     >>> from rgkit.runs.kinds import Classification
     >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.grid import Grid
-    >>> int(between(collect(Grid()), Classification(), "coin(0.5)", "RG")["pairs"])
+    >>> empty = collect(Grid(axes=("seed",)))
+    >>> int(between(empty, Classification(), "coin(0.5)", "RG")["pairs"])
     0
     """
     ends = [_by_seed(results, arm_of(arm, config), "final") for arm in (a, b)]
     return _table({f"{a} − {b}": ends[0] - ends[1]}).iloc[0]
 
 
-def logged(results: Results, config: Classification, arm: str = "RG") -> pd.DataFrame:
-    """Return the training loss of plain training and of an arm as it is and as the code logs it.
+def logged(results: Results, config: Classification) -> pd.DataFrame:
+    """Return the training loss of plain training and of RG as it is and as the code logs it.
 
     The code adds up the loss after the weight has been multiplied to it. Our records have the
     unweighted loss and the mean of the weights of every epoch. The weight is drawn without looking
@@ -112,17 +105,15 @@ def logged(results: Results, config: Classification, arm: str = "RG") -> pd.Data
     -------
     DataFrame, a row an epoch of a run: arm, seed, epoch, key, ``unweighted`` and ``weighted``
     """
-    columns = ["arm", "seed", "epoch", "key", "unweighted", "weighted"]
-    epochs = results.epochs
-    if epochs.empty:
-        return pd.DataFrame(columns=columns)
-    own = epochs[(epochs["setting"] == setting_of(config)) & epochs["arm"].isin(["plain", arm])]
+    columns = ["arm", "seed", "epoch", "key"]
+    epochs = results.epochs.reindex(columns=["setting", *columns, "train_loss", "u_mean"])
+    own = epochs[(epochs["setting"] == setting_of(config)) & epochs["arm"].isin(["plain", "RG"])]
     loss = own["train_loss"]
-    return own.assign(unweighted=loss, weighted=loss * own["u_mean"])[columns]
+    return own[columns].assign(unweighted=loss, weighted=loss * own["u_mean"])
 
 
-def lead(losses: pd.DataFrame, arm: str = "RG") -> pd.DataFrame:
-    """Return by how many percent an arm's training loss ends from that of plain training.
+def lead(losses: pd.DataFrame) -> pd.DataFrame:
+    """Return by how many percent RG's training loss ends from that of plain training.
 
     Parameters
     ----------
@@ -139,8 +130,8 @@ def lead(losses: pd.DataFrame, arm: str = "RG") -> pd.DataFrame:
     end = losses[losses["epoch"] == losses["epoch"].max()]
     gaps = {}
     for value in ("unweighted", "weighted"):
-        known = end.pivot_table(value, "seed", "arm").reindex(columns=["plain", arm])
-        gaps[value] = 100 * (known[arm] / known["plain"] - 1)
+        known = end.pivot_table(value, "seed", "arm").reindex(columns=["plain", "RG"])
+        gaps[value] = 100 * (known["RG"] / known["plain"] - 1)
     return _table(gaps)
 
 
@@ -156,46 +147,7 @@ def rates(epochs: int, lr: float) -> pd.DataFrame:
     return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
 
 
-def learning_rates(table: pd.DataFrame, results: Results) -> Figure:
-    """Draw the learning rate that was meant and the one that was used, see `rates`."""
-    figure, (ax,) = canvas(2.8)
-    meant, used = (look.color for look in looks(["meant", "used"]).values())
-    ax.step(table.index, table["meant"], where="mid", color=meant, lw=2, label="meant: poly")
-    ax.plot(table.index, table["used"], color=used, lw=2, label="used")
-    ax.fill_between(table.index, table["meant"], table["used"], color=used, alpha=0.12)
-    ax.set(ylim=(0, 1.15 * table.max().max()), xlabel="epoch", ylabel="learning rate")
-    return finish(figure, results)
-
-
 def two_losses(table: pd.DataFrame, results: Results) -> Figure:
     """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
     sides = {"unweighted": "training loss", "weighted": "training loss as the code logs it"}
     return metrics(replace(results, epochs=table), sides, sharey=True)
-
-
-def effects(
-    tables: Mapping[str, pd.DataFrame], results: Results, delta: float = DELTA_ACCURACY
-) -> Figure:
-    """Draw what each change does to plain training and to the gap of the arms, with intervals.
-
-    Parameters
-    ----------
-    tables : results of `swapped` by the words for the change; those without a pair are left out
-    delta : the half width of the grey band, in points of what the runs are judged by
-    """
-    known = {name: table for name, table in tables.items() if table["pairs"]["gap"] > 0}
-    if not known:
-        return nothing_yet(results)
-    figure, (ax,) = canvas(0.62 * len(known) + 0.6)
-    rows_of_differences(ax, list(known), delta)
-    shown = pd.concat(known).drop("RG", level=1)
-    words = {"plain": ("plain", "plain training"), "gap": ("RG", "RG − plain")}
-    for offset, (row, (arm, label)) in zip((-0.17, 0.17), words.items(), strict=True):
-        look, parts = looks([arm])[arm], shown.xs(row, level=1).itertuples(index=False)
-        for place, part in enumerate(parts):
-            interval(ax, place + offset, part.difference, (part.low, part.high), look)
-        ax.lines[-1].set_label(label)
-    largest = float(shown["difference"].abs().max())
-    ax.set_xlim(-1.5 * largest - 1, 1.5 * largest + 1)  # three seeds may span far more
-    ax.set_xlabel(f"change of the final {measured(results)[1].removesuffix(', %')}, points")
-    return finish(figure, results)

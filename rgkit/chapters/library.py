@@ -20,6 +20,7 @@ from rgkit.runs.records import Store
 NAMED = {arm_of(a, Classification()).weight: a for a in ("plain", "RG", "constant 1/2")}
 # What trains a page over many chapters in seconds, and on how many images.
 SMOKE = {"classification": (classification, 128), "segmentation": (segmentation, 24)}
+RATES = ("never decayed", "decayed")
 AXES = ("model", "images", "epochs", "schedule", "momentum", "seed")  # which a page lists
 
 
@@ -49,6 +50,11 @@ def falls(schedule: str, epochs: int) -> bool:
     return bool(factor[-10 * epochs :].mean() < 0.5 * factor.mean())
 
 
+def rate_of(config: Trained) -> str:
+    """Return whether the learning rate of a run is "decayed" or "never decayed"."""
+    return RATES[falls(config.schedule, config.epochs)]
+
+
 def labels_of(config: Trained) -> dict[str, Any]:
     """Return the labels of a run: all its settings, its arm, its setting in words, and its rate.
 
@@ -58,8 +64,8 @@ def labels_of(config: Trained) -> dict[str, Any]:
     """
     labels = config.as_dict()
     law = labels.pop("weight")
-    rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
-    return labels | {"arm": NAMED.get(law, law), "rate": rate, "setting": setting_of(config)}
+    names = {"arm": NAMED.get(law, law), "rate": rate_of(config), "setting": setting_of(config)}
+    return labels | names
 
 
 def _labelled(configs: Iterable[Any]) -> tuple[Cell, ...]:
@@ -125,14 +131,11 @@ def recorded(
         and (record.config.task, record.config.data, record.numerics) == wanted
     ]
     cells = _labelled(configs)
-    plain, tricked = (
-        {c.labels["setting"] for c in cells if c.labels["arm"] == arm} for arm in ("plain", "RG")
-    )
-    if not plain & tricked:
+    arms = {(c.labels["setting"], c.labels["arm"]) for c in cells}
+    if not any((setting, "RG") in arms for setting, arm in arms if arm == "plain"):
         note = "no comparison is recorded yet"
         return _smoke(task, note) if profile == "best" else Grid((), profile, note, AXES, False)
-    found = {_profile_of(config) for config in configs}
-    lowest = next(name for name in NAMES if name in found)
+    lowest = min(map(_profile_of, configs), key=NAMES.index)
     note = f"every run on {data} that is recorded, whichever chapter it was made for"
     order = sorted(cells, key=lambda c: [c.labels[n] for n in ("setting", "arm", "seed")])
     return Grid(tuple(order), lowest, note, AXES, train=False)

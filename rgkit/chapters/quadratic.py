@@ -9,10 +9,15 @@ A diagonal Hessian loses nothing, since the recursion commutes with rotations. T
 λ = 0 (predictions 1 to 5), needs the rate y = ηh, a pure number, and m1 = E u, m2 = E u².
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
+from scipy.signal import lfilter
+
+from rgkit.figures.style import LOOKS, canvas, finish
 
 Array = NDArray[np.float64]
 
@@ -50,17 +55,10 @@ def arm_weights(arm: str, steps: int, paths: int, seed: int) -> Array:
 
 
 def descend(
-    start: ArrayLike,
-    curvature: ArrayLike,
-    lr: float,
-    weights: ArrayLike,
-    *,
-    momentum: ArrayLike = 0.0,
-    weight_decay: float = 0.0,
-    noise: float = 0.0,
-    target: ArrayLike = 0.0,
-    seed: int = 0,
-) -> Array:
+    start: ArrayLike, curvature: ArrayLike, lr: float, weights: ArrayLike, *,
+    momentum: ArrayLike = 0.0, weight_decay: float = 0.0, noise: float = 0.0,
+    target: ArrayLike = 0.0, seed: int = 0,
+) -> Array:  # fmt: skip
     """Trajectories [steps + 1, paths, dim] of all paths at once (Equations 3 and 4, with u).
 
     `weights` is [steps, paths], `noise` is s; `start`, `curvature`, `target` and `momentum`
@@ -94,10 +92,7 @@ def velocity(weights: ArrayLike, momentum: float) -> Array:
     >>> velocity([[1.0], [1.0], [0.0]], 0.5).ravel().tolist()
     [1.0, 1.5, 0.75]
     """
-    alpha, v = _check(momentum), np.array(weights, dtype=np.float64)
-    for t in range(1, len(v)):
-        v[t] += alpha * v[t - 1]
-    return v
+    return np.asarray(lfilter([1.0], [1.0, -float(_check(momentum))], weights, axis=0))
 
 
 def velocity_noise(momentum: ArrayLike) -> Array:
@@ -235,6 +230,18 @@ def settled_after(distance: Array, tolerance: float) -> Array:
     return np.where(outside[-1], np.inf, after)
 
 
+def arrival(rates: ArrayLike, tolerance: float, m1: float, m2: float, momenta: Array) -> Array:
+    """Steps until the root mean square is within `tolerance` of the start, at the best rates.
+
+    `rates` is [modes, choices]: the rate of each mode, which a choice has together.
+
+    >>> arrival([[1.0, 1.5]], 0.25, *ARMS["RG"], np.zeros(1)).round(6).tolist()
+    [2.0]
+    """
+    factors = [growth(rates, m1, m2, float(alpha)).max(0).min() for alpha in momenta]
+    return np.asarray(np.log(tolerance) / np.log(factors))
+
+
 class Reduction(NamedTuple):
     """How much smaller one mean is than another, in percent, with its 95 % interval."""
 
@@ -260,3 +267,19 @@ def reduction(reference: ArrayLike, treated: ArrayLike) -> Reduction:
     error = float(np.sqrt(sum(s.var(ddof=1) / s.size / s.mean() ** 2 for s in samples)))
     ends = (log, log + 1.96 * error, log - 1.96 * error, -2.80 * error)
     return Reduction(*(-100 * float(np.expm1(end)) for end in ends))
+
+
+def landscape(panels: Mapping[str, Mapping[str, Array]], condition: float) -> Figure:
+    """Paths [steps + 1, 2] (flat, steep) of each arm over the contours, a panel per setting."""
+    flat, steep = np.meshgrid(np.linspace(-1.5, 6.5, 200), np.linspace(-1.25, 1.25, 200))
+    loss, levels = (flat**2 / condition + steep**2) / 2, np.geomspace(0.002, 2, 12)
+    figure, axes = canvas(3.8, len(panels))
+    for ax, (title, paths) in zip(axes, panels.items(), strict=True):
+        ax.contour(flat, steep, loss, levels, colors="#cfcfcf", linewidths=0.7)
+        for arm, path in paths.items():
+            ax.plot(*path.T, **LOOKS[arm].marked_line, ms=3, lw=1.1, label=arm)
+        ax.plot(0, 0, marker="*", ms=12, color="black", ls="none", label="optimum")
+        ax.set(title=title, xlabel="flat direction", xlim=(-1.5, 6.5), ylim=(-1.25, 1.25))
+        ax.grid(visible=False)
+    axes[0].set_ylabel("steep direction")
+    return finish(figure)

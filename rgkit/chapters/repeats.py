@@ -13,15 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rgkit.chapters.library import falls
+from rgkit.chapters.library import RATES, rate_of
 from rgkit.figures.style import canvas, finish, looks, nothing_yet
 from rgkit.runs.kinds import Trained
 from rgkit.runs.records import Store
 from rgkit.runs.results import Results
 
-COLUMNS = [
-    "arm", "seed", "momentum", "weight_decay", "schedule", "key", "rate", "first", "again", "apart",
-]  # fmt: skip
+COLUMNS = ["arm", "momentum", "weight_decay", "key", "rate", "first", "again", "apart"]
 
 
 def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
@@ -29,13 +27,13 @@ def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
 
     Parameters
     ----------
-    results : of a grid with the axes ``arm`` and ``seed``
+    results : of a grid with the axis ``arm``
     store : where the later runs lie
 
     Returns
     -------
-    DataFrame: the labels of the run and its ``key``; ``rate``, "decayed" or "never decayed";
-    ``first`` and ``again``, what both ended at; ``apart``, the second minus the first
+    DataFrame: arm, momentum, weight_decay and ``key`` of the run; ``rate``, "decayed" or "never
+    decayed"; ``first`` and ``again``, what both ended at; ``apart``, the second minus the first
 
     Examples
     --------
@@ -53,11 +51,10 @@ def repeated(results: Results, store: Store | None = None) -> pd.DataFrame:
         assert isinstance(config, Trained)
         for later in map(store.read, store.repeats(config)):
             if record.status == later.status == "finished":
-                rate = "decayed" if falls(config.schedule, config.epochs) else "never decayed"
-                labels = [getattr(config, name) for name in COLUMNS[1:5]]
                 first, again = (r.epochs[config.measure][-1] for r in (record, later))
-                ends = [first, again, again - first]
-                rows.append([arms[config], *labels, record.key, rate, *ends])
+                found = {"arm": arms[config], "key": record.key, "rate": rate_of(config)}
+                ends = {"first": first, "again": again, "apart": again - first}
+                rows.append(vars(config) | found | ends)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -75,7 +72,7 @@ def twice(table: pd.DataFrame, results: Results) -> Figure:
     if table.empty:
         return nothing_yet(results)
     figure, axes = canvas(3.2, 2, sharey=True)
-    for ax, rate in zip(axes, ("never decayed", "decayed"), strict=True):
+    for ax, rate in zip(axes, RATES, strict=True):
         part = table[table["rate"] == rate].sort_values("apart", key=np.abs).reset_index()
         for arm, look in looks(table["arm"]).items():
             mine = part[part["arm"] == arm]

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from rgkit.chapters.library import RATES
 from rgkit.figures.plots import interval
-from rgkit.figures.style import LOOKS, Look, canvas, finish, looks, nothing_yet, place_names
+from rgkit.figures.style import canvas, finish, looks, place_names
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, NOTHING, Difference, difference
@@ -24,7 +25,6 @@ from rgkit.stats.differences import DELTA_ACCURACY, NOTHING, Difference, differe
 HALF = "constant 1/2"
 KEYS = ["setting", "rate", "comparison"]
 VALUES = ["final", "best", "late", "gain", "own", "others"]
-RATES = ("never decayed", "decayed")
 
 
 def late(values: ArrayLike, part: float = 1 / 3) -> NDArray[np.float64]:
@@ -53,9 +53,8 @@ def jumps(values: ArrayLike) -> tuple[float, float]:
     >>> round(sigma, 3), round(slope, 3)
     (0.816, 1.333)
     """
-    steps = np.diff(np.asarray(values, float))
-    sigma = float(steps.std(ddof=1) / math.sqrt(2)) if len(steps) > 1 else math.nan
-    return sigma, float(steps.mean()) if len(steps) else math.nan
+    steps = pd.Series(np.asarray(values, float)).diff()
+    return float(steps.std() / math.sqrt(2)), float(steps.mean())
 
 
 def expected_best(sigma: float, epochs: int, slope: float = 0.0) -> float:
@@ -96,24 +95,21 @@ def noise(results: Results, part: float = 1 / 3) -> pd.DataFrame:
     """
     if not results.records:
         raise ValueError("no run is recorded; profile=smoke trains a few toy ones")
-    runs = results.runs[results.runs["status"] == "finished"].copy()
     found = {}
-    for key, epochs in results.epochs.groupby("key"):
-        values = late(epochs["test_accuracy"], part)
-        found[key] = (*jumps(values), values.mean(), len(values))
+    for key, accuracy in results.epochs.groupby("key")["test_accuracy"]:
+        end = late(accuracy, part)
+        found[key] = (*jumps(end), end.mean(), len(end))
     names = ["own", "slope", "late", "late_epochs"]
-    table = pd.DataFrame.from_dict(found, orient="index", columns=names)
-    runs = runs.join(table, on="key").assign(gain=runs["best"] - runs["final"])
-    seeds = runs.groupby(["setting", "arm"])
-    more = seeds["own"].transform("size") - 1
-    more = more.where(more > 0)
-    square = runs["own"] ** 2
-    rest = square.groupby([runs["setting"], runs["arm"]]).transform("sum") - square
-    runs["others"] = (rest.clip(lower=0) / more) ** 0.5
-    trend = (seeds["slope"].transform("sum") - runs["slope"]) / more
-    each = list(zip(runs["others"], runs["late_epochs"].fillna(0).astype(int), trend, strict=True))
-    runs["foretold"] = [expected_best(sigma, count) for sigma, count, _ in each]
-    runs["tilted"] = [expected_best(sigma, count, slope) for sigma, count, slope in each]
+    ends = pd.DataFrame.from_dict(found, orient="index", columns=names)
+    runs = results.runs[results.runs["status"] == "finished"].join(ends, on="key")
+    values = pd.DataFrame({"others": runs["own"] ** 2, "slope": runs["slope"]})
+    seeds = values.groupby([runs["setting"], runs["arm"]])
+    more = seeds["slope"].transform("size") - 1
+    rest = (seeds.transform("sum") - values).div(more.where(more > 0), axis=0)
+    others, counts = rest["others"].clip(lower=0) ** 0.5, runs["late_epochs"]
+    runs = runs.assign(gain=runs["best"] - runs["final"], others=others)
+    runs["foretold"] = [*map(expected_best, others, counts)]
+    runs["tilted"] = [*map(expected_best, others, counts, rest["slope"])]
     return runs
 
 
@@ -133,19 +129,16 @@ def pairs(runs: pd.DataFrame, least: int = FIRST_SEEDS) -> pd.DataFrame:
     final, best, late, gain, own and others; and ``favour``, what the best epoch adds to the
     noisier arm beyond what it adds to the quieter one, where the *other* seeds say which is which
     """
-    parts = []
+    parts = [pd.DataFrame(columns=[*KEYS, "seed", *VALUES])]
     for (setting, rate), own in runs.groupby(["setting", "rate"], sort=False):
         arms = own.set_index("seed").groupby("arm", sort=False)
         by_arm = {str(arm): rows[VALUES] for arm, rows in arms}
-        wanted = [(arm, "plain") for arm in by_arm if arm != "plain"] + [("RG", HALF)]
-        for a, b in wanted:
+        for a, b in [*((arm, "plain") for arm in by_arm if arm != "plain"), ("RG", HALF)]:
             if {a, b} <= by_arm.keys():
                 gap = (by_arm[a] - by_arm[b]).dropna(subset=["final"]).reset_index()
                 gap = gap.assign(setting=str(setting), rate=str(rate), comparison=f"{a} − {b}")
                 parts += [gap] if len(gap) >= least else []
-    columns = [*KEYS, "seed", *VALUES]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    table = table[columns].astype(dict.fromkeys(VALUES, float))
+    table = pd.concat(parts[1:] or parts, ignore_index=True).astype(dict.fromkeys(VALUES, float))
     return table.assign(favour=table["gain"] * np.sign(table["others"]))
 
 
@@ -220,16 +213,14 @@ def held_out(results: Results) -> pd.DataFrame:
     one, and ``validation``, the test accuracy of the epoch that the validation images choose - the
     final one
     """
-    columns = ["setting", "rate", "arm", "seed", "test", "validation"]
-    rows = []
-    if "validation_accuracy" in results.epochs:
-        chosen = results.epochs.dropna(subset=["validation_accuracy"])
-        for _, run in chosen.groupby("key", sort=False):
-            test = run["test_accuracy"].to_numpy()
-            picked = test[run["validation_accuracy"].to_numpy().argmax()]
-            row = run.iloc[0][columns[:4]].to_dict()
-            rows.append(row | {"test": test.max() - test[-1], "validation": picked - test[-1]})
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["setting", "rate", "arm", "seed"]
+    wanted = ["key", *columns, "test_accuracy", "validation_accuracy"]
+    chosen = results.epochs.reindex(columns=wanted).dropna(subset=["validation_accuracy"])
+    runs = chosen.groupby("key", sort=False)
+    picked = chosen.loc[runs["validation_accuracy"].idxmax()].set_index("key")["test_accuracy"]
+    test = runs["test_accuracy"]
+    gains = {"test": test.max() - test.last(), "validation": picked - test.last()}
+    return runs[columns].first().assign(**gains)
 
 
 def added(runs: pd.DataFrame, results: Results) -> Figure:
@@ -242,9 +233,6 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
     ----------
     runs : rows of `noise`, with the arms that are to be drawn
     """
-    runs = runs.dropna(subset=["gain"])
-    if runs.empty:
-        return nothing_yet(results)
     figure, axes = canvas(3.2, len(RATES), sharey=True)
     arms = looks(runs["arm"])
     for ax, rate in zip(axes, RATES, strict=True):
@@ -253,10 +241,8 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
         ax.plot(range(len(arms)), means.T, color="#999999", lw=0.6, alpha=0.6)
         for place, (arm, look) in enumerate(arms.items()):
             known = means[arm].dropna()
-            if known.empty:
-                continue
             ax.plot([place] * len(known), known, **look.mark, ms=5, alpha=0.7)
-            d = difference(known.to_numpy())
+            d = difference(known.to_numpy()) if len(known) else NOTHING
             interval(ax, place + 0.22, d.mean, d.interval(), look, bold=True, upright=True)
         place_names(ax, arms)
         ax.set_title(f"{rate}: {len(means)} settings")
@@ -264,33 +250,16 @@ def added(runs: pd.DataFrame, results: Results) -> Figure:
     return finish(figure, results)
 
 
-def against_noise(runs: pd.DataFrame, results: Results) -> Figure:
-    """Draw best − final over the noise of one late epoch: a mark is an arm in a setting.
+def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean ``gain`` and the noise ``own`` of each arm in a setting, over its seeds.
 
-    Filled where the rate never falls, hollow where it does; arms without a name of their own are
-    grey dots. A line is what the best of that many independent epochs without a trend would add.
+    Parameters
+    ----------
+    runs : rows of `noise`; the noise is the root of the mean square
     """
-    runs = runs.dropna(subset=["gain", "own"])
-    if runs.empty:
-        return nothing_yet(results)
-    figure, (ax,) = canvas(3.8)
     groups = runs.assign(own=runs["own"] ** 2).groupby(["setting", "rate", "arm"])
-    means = groups.agg({"gain": "mean", "late_epochs": "first", "own": "mean"}).reset_index()
-    means["own"] **= 0.5
-    for arm in looks(means["arm"]):
-        look = LOOKS.get(arm, Look("#a5aa99", "."))
-        for rate, fill in zip(RATES, ("full", "none"), strict=True):
-            own = means[(means["arm"] == arm) & (means["rate"] == rate)]
-            label = arm if arm in LOOKS and fill == "full" else None
-            ax.plot(own["own"], own["gain"], **look.mark, ms=7, fillstyle=fill, label=label)
-    edge = float(means["own"].max())
-    counts = sorted(means["late_epochs"].astype(int).unique())
-    for count, line in zip(counts, ("-", "--", ":", "-."), strict=False):
-        label = f"best of {count} independent epochs"
-        ax.plot([0, edge], [0, expected_best(1.0, count) * edge], f"k{line}", lw=1, label=label)
-    ax.set_ylim(-0.3, 1.25 * float(means["gain"].max()) + 0.5)
-    ax.set(xlabel="noise of one late epoch, points", ylabel="best − final, points")
-    return finish(figure, results)
+    means = groups[["own", "gain"]].mean().reset_index()
+    return means.assign(own=means["own"] ** 0.5)
 
 
 def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
@@ -304,11 +273,9 @@ def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
     table : rows of `verdicts`
     delta : half the width of the band in which a difference is too small to matter
     """
-    if table.empty:
-        return nothing_yet(results)
     figure, (ax,) = canvas(4.2)
-    sides = table[["final", "best"]].to_numpy()
-    edge = 1.08 * max(float(abs(sides).max()), 4 * delta)
+    sides = table[["final", "best"]].to_numpy(float)
+    edge = 1.08 * abs(sides).max(initial=4 * delta)
     for across, down in (([-edge, 0], edge), ([0, edge], -edge)):
         ax.fill_between(across, 0, down, color="#b00000", alpha=0.07, lw=0)
     band: dict[str, Any] = {"color": "#999999", "alpha": 0.25, "lw": 0}
@@ -318,10 +285,10 @@ def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
     for rate, look in looks(RATES).items():
         own = table[table["rate"] == rate]
         ax.plot(own["final"], own["best"], **look.mark, ms=5, alpha=0.7, label=rate)
-    changed = table[table["changed"]]
+    changed = table[table["changed"].astype(bool)]
     ring: dict[str, Any] = {"ms": 12, "mfc": "none", "mec": "black", "label": "another verdict"}
     ax.plot(changed["final"], changed["best"], "o", **ring)
-    shown = (max(sides.min() - 1, -edge), min(max(sides.max(), 4 * delta) + 1, edge))
+    shown = (max(sides.min(initial=0) - 1, -edge), min(sides.max(initial=4 * delta) + 1, edge))
     ax.set(xlim=shown, ylim=shown, ylabel="by the best epoch, points")
     ax.set_xlabel("difference of two arms by the final epoch, points")
     return finish(figure, results)

@@ -174,7 +174,7 @@ def differences(
     for place, (index, row) in enumerate(table.iterrows()):
         name, cell = map(str, index)  # type: ignore[call-overload]
         # "RG − plain, poly" is drawn as what it is compared with, if that has a look of its own.
-        right = name.split(" − ")[1]
+        right = cell if cell in LOOKS else name.split(" − ")[-1]
         arm = max((arm for arm in LOOKS if right.startswith(arm)), key=len, default="")
         ends, look = (row["low"], row["high"]), LOOKS.get(arm, OTHER)
         interval(ax, place, row["difference"], ends, look, bold=cell == "all")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rgkit.bench import blocks, suite
-from rgkit.bench.pictures import MASKS, OneByOne, padding, pictures
+from rgkit.bench.blocks import MASKS, OneByOne, padding, pictures
 from rgkit.book import scorecard
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.source import IMAGENET

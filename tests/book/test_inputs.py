@@ -42,7 +42,7 @@ def edited(file: Path) -> dict[str, list[str]]:
         ("chapters.selection", {"selection"}),
         ("chapters.forensics", {"forensics"}),
         ("chapters.concentration", {"csgd-theorem"}),
-        ("chapters.quadratic_plots", {"quadratic-laboratory"}),
+        ("chapters.quadratic", {"quadratic-laboratory"}),
         ("book.build", set()),
         ("cli", set()),
     ],

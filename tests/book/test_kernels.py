@@ -25,8 +25,8 @@ SHOWS = [
     "import sys\nprint('said', file=sys.stderr)",
     "import matplotlib.pyplot as plt\nplt.plot([0, 1]);",
     "figure, axes = plt.subplots(1, 2)\nplt.show()\nplt.plot([1, 2]);",
-    "from rgkit.chapters import quadratic, quadratic_plots\n"
-    "quadratic_plots.mean_update({'RG': quadratic.descend(0, 1, 0.1, [[1.0]])[:, 0, 0]});",
+    "from rgkit.chapters import lines, quadratic\n"
+    "lines.draw({'': ({'RG': [quadratic.descend(0, 1, 0.1, [[1.0]])[:, 0, 0]]}, {})}, 'x', 'y');",
     "import pandas as pd\npd.DataFrame({'a': [1.5, 2.5]})",
     "import rgkit\nrgkit.glue(gap=0.25)\nrgkit.banner(rgkit.no_runs('best'))",
     "import os, torch\ntorch.manual_seed(0)\nprint(torch.rand(3), os.path.basename(os.getcwd()))",

@@ -60,11 +60,8 @@ def test_the_spread_of_seeds_is_pooled_by_degrees_of_freedom():
     (row,) = audit.pooled_spread(spreads, [0, 70, 80]).itertuples()
     pooled = math.sqrt(sum(n * v for n, v in wanted) / sum(n for n, _ in wanted))
     assert (row.spread, row.settings, row.free) == (pytest.approx(pooled), 2, 6)
-    figure = audit.spread_over_accuracy(spreads, 0.2)
-    assert len(figure.axes[0].collections[1].get_offsets()) == 2
 
 
 def test_without_records_there_is_no_spread_and_no_error():
     spreads = audit.seed_spread(pd.DataFrame(columns=["status", "final"]))
     assert audit.pooled_spread(spreads, [0, 100]).query("rate == 'decayed'").tail(1).empty
-    assert audit.spread_over_accuracy(spreads, 0.2).axes

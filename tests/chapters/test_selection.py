@@ -118,11 +118,10 @@ def test_pairs_need_both_arms_plain_training_and_enough_seeds(tmp_path):
     results = results_of(store, configs)
     figures = [
         selection.added(runs, results),
-        selection.against_noise(runs, results),
         selection.by_both(selection.verdicts(selection.pairs(runs)), results, 0.3),
         selection.by_both(selection.verdicts(empty), results, 0.3),
     ]
-    assert [len(figure.axes) for figure in figures] == [2, 1, 1, 1]
+    assert [len(figure.axes) for figure in figures] == [2, 1, 1]
 
 
 def test_luck_that_a_seed_shares_between_settings_widens_the_interval_over_seeds():
