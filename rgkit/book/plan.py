@@ -22,6 +22,8 @@ from rgkit.runs.kinds import Config, Trained
 from rgkit.runs.records import Store
 from rgkit.train.progress import Estimator, clock
 
+LINE = "{notebook:<28}{profile:<12}{runs:>6}{recorded:>10}{missing:>9} "  # of the plan
+
 
 def notebooks(pattern: str) -> list[Path]:
     """Return the notebooks with `pattern` in their name; UsageError lists them if none has."""
@@ -59,13 +61,9 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
-    print(f"{'notebook':<28}{'profile':<12}{'runs':>6}{'recorded':>10}{'missing':>9}  one core/GPU")
+    print(LINE.format_map({name: name for name in rows[0]}), "one core/GPU")
     for row in rows:
-        cost = clock(row["seconds"]) if row["missing"] else "—"
-        print(
-            f"{row['notebook']:<28}{row['profile']:<12}{row['runs']:>6}{row['recorded']:>10}"
-            f"{row['missing']:>9}  {cost}"
-        )
+        print(LINE.format_map(row), clock(row["seconds"]) if row["missing"] else "—")
         if row["note"]:
             print(f"  {row['note']}")
     return 0
@@ -78,20 +76,17 @@ def _interruptible() -> Iterator[list[str]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(signal.Signals(number).name)
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        before.close()
         print(
             f"\n{asked[0]}: stopping after the epochs under way, which are checkpointed; "
             "once more to stop at once",
             file=sys.stderr,
         )
 
-    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with contextlib.ExitStack() as before:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            before.callback(signal.signal, one, signal.signal(one, ask))
         yield asked
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def _writable(name: str) -> Path:
@@ -127,12 +122,9 @@ def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], s
     """
     found = set[Path]()
     for block in blocks(grids):
-        files = {store.path(c): c for c in block}
-        begun = {store.read(path).arithmetic for path in files if path.is_file()}
-        for path, config in files.items():
-            alike = not begun or not isinstance(config, Trained) or here(config) in begun
-            if not alike and not path.is_file():
-                found.add(path)
+        begun = {record.arithmetic for config in block if (record := store.get(config))}
+        missing = [c for c in block if isinstance(c, Trained) and not store.has(c)]
+        found |= {store.path(c) for c in missing if begun and here(c) not in begun}
     return found
 
 

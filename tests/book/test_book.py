@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from rgkit.book import build, scorecard
-from rgkit.book.render import kind
+from rgkit.book.report import kind
 from rgkit.stats.verdicts import UNMEASURED, ledger
 
 ROOT = Path(__file__).resolve().parents[2]
