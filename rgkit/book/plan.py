@@ -23,6 +23,10 @@ from rgkit.runs.records import Store
 from rgkit.train.progress import Estimator, clock
 
 LINE = "{notebook:<28}{profile:<12}{runs:>6}{recorded:>10}{missing:>9} "  # of the plan
+ELSEWHERE = (
+    " to another machine: the other arms of their seeds were trained in an arithmetic that this "
+    "one would not use"
+)
 
 
 def notebooks(pattern: str) -> list[Path]:
@@ -137,7 +141,7 @@ def first_search(configs: list[Config], grids: list[Grid], store: Store) -> int 
     priority = {store.path(cell.config): cell.priority for one in grids for cell in one}
     ends: dict[int, int] = {}
     for place, config in enumerate(configs, 1):
-        if isinstance(config, Trained) and config.validation and not store.path(config).is_file():
+        if isinstance(config, Trained) and config.validation and not store.has(config):
             ends[priority[store.path(config)]] = place
     return min(ends.values(), default=None)
 
@@ -156,22 +160,22 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
     except ValueError as error:
         raise UsageError(f"--device: {error}") from None
     pool.out = _writable(args.out) if args.out else None
-    every, recorded = dict[Path, Config](), 0
+    every, recorded = set[Path](), 0
     with _interruptible() as asked:
         pool.stop = lambda: bool(asked)
         while True:
             grids = [grid(path, settings) for path, settings in given.items()]
             plan = {store.path(c): c for c in in_order(grids)}
             missing = {path: c for path, c in plan.items() if not path.is_file()}
-            apart = begun_otherwise(grids, store, pool.arithmetic)
-            shared = {path: misplaced(config, world_size()) for path, config in missing.items()}
-            left = every.keys() | apart | {path for path, why in shared.items() if why}
-            new = [config for path, config in plan.items() if path not in left]
+            alone = {path: misplaced(config, world_size()) for path, config in missing.items()}
+            left = {path: f": {why}" for path, why in alone.items() if why}
+            left |= dict.fromkeys(begun_otherwise(grids, store, pool.arithmetic), ELSEWHERE)
+            new = [plan[path] for path in plan if path not in every and path not in left]
             new = new[: first_search(new, grids, store)]
             if not new:
                 break
             recorded += sum(store.path(c) not in missing for c in new)
-            every |= {store.path(c): c for c in new}
+            every |= {store.path(c) for c in new}
             pool.run(new)
     if not writes():
         return 0
@@ -181,13 +185,8 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
         f"({len(diverged)} of them diverged), {len(pool.stopped)} stopped at a checkpoint, "
         f"{len(pool.left)} not begun, {len(pool.failed)} failed"
     )
-    if apart:
-        print(
-            f"{len(apart)} more are left to another machine: the other arms of their seeds were "
-            "trained in an arithmetic that this one would not use"
-        )
-    for why, count in Counter(filter(None, shared.values())).items():
-        print(f"{count} more are left: {why}")
+    for why, count in Counter(left.values()).items():
+        print(f"{count} more are left{why}")
     if pool.left and not (pool.finished or pool.stopped or asked):
         shortest = clock(min(filter(None, map(pool.estimate.seconds, pool.left)), default=None))
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")

@@ -59,11 +59,6 @@ def smallest(row: dict[str, Any]) -> str:
     return "" if row["detectable"] is None else f"{row['detectable']:.2f} {row['unit']}"
 
 
-def sentence(text: str) -> str:
-    """Return words as a sentence: with a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=select_autoescape(["html"]),  # Markdown has its own marks and needs no entities
@@ -74,7 +69,7 @@ TEMPLATES = Environment(
 )
 TEMPLATES.globals |= {"marks": MARKS, "verdicts": VERDICTS, "unmeasured": UNMEASURED}
 TEMPLATES.filters |= {"kind": kind, "interval": in_words, "smallest": smallest}
-TEMPLATES.filters |= {"sentence": sentence, "median": median, "fmt": format}
+TEMPLATES.filters |= {"median": median, "fmt": format}
 
 
 def render(template: str, **values: Any) -> str:
