@@ -44,9 +44,13 @@ return [...document.querySelectorAll(ours)].map((node) => {
   return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.textContent.slice(0, 40)];
 }).filter(([contrast]) => contrast < 4.5);
 """
+# The theme and the width of a page, when the page has taken the theme, or in a second.
 PHONE_SHOWS = """
-const page = document.documentElement;
-return [page.dataset.theme, document.scrollingElement.scrollWidth];
+const [theme, done] = arguments, page = document.documentElement, end = Date.now() + 1000;
+const ready = () => page.dataset.theme === theme || Date.now() > end
+  ? setTimeout(() => done([page.dataset.theme, document.scrollingElement.scrollWidth]), 50)
+  : setTimeout(ready, 20);
+ready();
 """
 MATHJAX_READY = """
 const done = arguments[arguments.length - 1];
@@ -126,7 +130,8 @@ def seen(driver, built):
         found[page] |= {"errors": errors(driver), "requests": requests(driver)}
         for theme in THEMES if page in built.pages else ():
             look(driver, theme, PHONE)
-            found[page][theme] = driver.execute_script(PHONE_SHOWS), driver.execute_script(PALE)
+            shown = driver.execute_async_script(PHONE_SHOWS, theme)
+            found[page][theme] = shown, driver.execute_script(PALE)
         look(driver)
     return found
 
