@@ -6,14 +6,17 @@ import argparse
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgkit.book import notebook, plan
+from rgkit.book import build, kernels, notebook, plan, prose, scorecard
 from rgkit.book.notebook import UsageError
+from rgkit.chapters import image_folder
+from rgkit.data import images, pictures
+from rgkit.data.source import Source, root
+from rgkit.method.spec import nearest
 from rgkit.runs.kinds import STEPS, ConfigError
 from rgkit.runs.profiles import NAMES as PROFILES
 
@@ -31,10 +34,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give either a notebook or --plan")
     if args.plan:
         return plan.run(args, _pairs(args.parameter))
-    from rgkit.book import kernels
-    from rgkit.book.build import page_of
-    from rgkit.book.prose import fill_in
-
     path = notebook.named(args.notebook)
     if args.help_notebook:
         for p in notebook.parameters(path).values():
@@ -42,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     values = notebook.check_parameters(path, _pairs(args.parameter))
     output = Path(args.output or Path("_build", "runs", path.name))
-    message = kernels.execute(kernels.Task(page_of(path), path, output, values))
+    message = kernels.execute(kernels.Task(build.page_of(path), path, output, values))
     if output.is_file():  # which it is not where no kernel came up
-        copy = fill_in(json.loads(output.read_text()))
+        copy = prose.fill_in(json.loads(output.read_text()))
         output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n")
     print(f"FAILED {path}: {message}" if message else output, file=sys.stderr if message else None)
     return int(bool(message))
@@ -52,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 def book(args: argparse.Namespace) -> int:
     """Execute what changed and build the HTML."""
-    from rgkit.book.build import build
-
-    return build(Path(args.output), args.profile, args.jobs)
+    return build.build(Path(args.output), args.profile, args.jobs)
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -67,30 +64,23 @@ def bench(args: argparse.Namespace) -> int:
 
 def readme(args: argparse.Namespace) -> int:
     """Write the findings and the picture of the built book into README.md."""
-    from rgkit.book import scorecard
-
     return scorecard.readme(Path(args.output), check=args.check)
 
 
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or fetch one."""
-    from rgkit.chapters import image_folder
-    from rgkit.data import images, pictures
-    from rgkit.data.source import Source, root
-    from rgkit.method.spec import nearest
-
     if args.action == "list":
+        imagenet = {"imagenet": image_folder.SOURCES["imagenet"]}
         kinds: dict[str, Mapping[str, Source]] = {
-            "": images.SOURCES, " (with masks)": pictures.MASKS, " (in pairs)": pictures.PAIRS,
-            " (a folder a class)": {"imagenet": image_folder.SOURCES["imagenet"]},
+            "images": images.SOURCES, "masks": pictures.MASKS, "pairs": pictures.PAIRS,
+            "folders": imagenet,
         }  # fmt: skip
-        rows = [(n, s, kind) for kind, table in kinds.items() for n, s in table.items()]
-        for name, source, kind in rows:
-            if source.embedded and kind:
-                continue  # it is in the first table, too
-            here = "here" if source.available() else "not here"
-            where = "embedded" if source.embedded else f"{root()}{kind}"
-            print(f"{name:<14}{source.known or 'by its files':<18}{here:<10}{where}")
+        for kind, table in kinds.items():
+            for name, source in table.items():
+                here = "here" if source.available() else "not here"
+                where = "embedded" if source.embedded else root()
+                known = source.known or "by its files"
+                print(f"{name:<14}{kind:<9}{known:<18}{here:<10}{where}")
         return 0
     found = images.SOURCES.get(args.name)
     if not isinstance(found, images.Cifar):
@@ -119,11 +109,12 @@ def doctor(args: argparse.Namespace) -> int:
     from rgkit.runs.records import Store
     from rgkit.train.device import device_name
 
-    print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, ", end="")
-    print(f"torchvision {import_torchvision().__version__}")
+    store, vision = Store(), import_torchvision()
+    versions = f"torch {torch.__version__}, torchvision {vision.__version__}"
+    print(f"Python {sys.version.split()[0]}, {versions}")
     print(f"device: {device_name()}")
-    print(f"records: {sum(1 for _ in Store())} in {Store().root}")
-    kept = len(list(Store().root.glob("checkpoints/*/*.pt")))
+    print(f"records: {len(store.files())} in {store.root}")
+    kept = len(list(store.root.glob("checkpoints/*/*.pt")))
     print(f"checkpoints: {kept} runs that were stopped and can go on")
     return data(argparse.Namespace(action="list"))
 
@@ -135,11 +126,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str) -> int:
     """Read a time in seconds."""
-    if not re.fullmatch(r"\d+(\.\d*)?", text):
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} given; seconds, such as 3000")
-    return float(text)
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from rgkit.book.inputs import inputs, records
 from rgkit.book.kernels import Task
 from rgkit.book.notebook import ROOT
 from rgkit.book.prose import hide_unmeasured
-from rgkit.book.render import render
+from rgkit.book.report import render
 from rgkit.runs.records import Store
 
 MATHJAX = "tex-svg-full.js"
@@ -50,33 +51,30 @@ def execute_all(
     paths: Sequence[Path], folder: Path, parameters: Mapping[str, Any], jobs: int
 ) -> dict[str, str]:
     """Execute the notebooks whose inputs changed, in parallel; return failures by page."""
-    todo: dict[str, Task] = {}
-    for path in paths:
+    tasks, train = dict[str, Task](), False
+    # The longest first, so that the last ones end together.
+    for path in sorted(paths, key=lambda path: -path.stat().st_size):
         page, now = page_of(path), inputs(path, parameters)
         task = Task(page, path, folder / f"{page}.ipynb", parameters)
-        stamp = task.output.with_suffix(".inputs.json")  # what the page was made of
-        before = json.loads(stamp.read_text()) if stamp.is_file() else {}
+        before = json.loads(task.stamp.read_text()) if task.stamp.is_file() else {}
         changed = [part for part in now | before if before.get(part) != now.get(part)]
         if task.output.is_file() and not changed:
             print(f"{page}: up to date")
             continue
         print(f"{page}: executing ({', '.join(changed) + ' changed' if before else 'new'})")
-        stamp.unlink(missing_ok=True)
-        todo[page] = task
+        task.stamp.unlink(missing_ok=True)
+        tasks[page] = task
+        train |= any(not file.is_file() for file in records(path, parameters))
     failed: dict[str, str] = {}
     started = time.monotonic()
-    # The longest first, so that the last ones end together.
-    tasks = sorted(todo.values(), key=lambda task: -task.path.stat().st_size)
-    train = any(not file.is_file() for task in tasks for file in records(task.path, parameters))
-    found = kernels.execute_all(tasks, jobs, train=train) if tasks else ()
+    found = kernels.execute_all(list(tasks.values()), jobs, train=train) if tasks else ()
     for done, (page, message) in enumerate(found, 1):
         spent = time.monotonic() - started
         print(f"[{done}/{len(tasks)}, {spent:.0f} s] {page}: {message or 'done'}", flush=True)
         if message:
             failed[page] = message
         else:  # runs may have been trained just now, so the records are looked at again
-            stamp = todo[page].output.with_suffix(".inputs.json")
-            stamp.write_text(json.dumps(inputs(todo[page].path, parameters)))
+            tasks[page].stamp.write_text(json.dumps(inputs(tasks[page].path, parameters)))
     return failed
 
 
@@ -86,15 +84,6 @@ def mathjax() -> bytes:
         if file.name == MATHJAX:
             return Path(str(file.locate())).read_bytes()
     raise FileNotFoundError(f"{MATHJAX} is not in the package sphinx-mathjax-offline; install it")
-
-
-def _pictures(notebook: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and PNG of each figure whose cell has a tag ``picture-name``."""
-    for cell in notebook["cells"]:
-        for tag in cell["metadata"].get("tags", []):
-            if tag.startswith("picture-"):
-                for png in scorecard.outputs({"cells": [cell]}, "image/png"):
-                    yield tag.removeprefix("picture-"), base64.b64decode(png)
 
 
 def contents(
@@ -112,8 +101,11 @@ def contents(
         text = (made_copy if made_copy.is_file() else ROOT / f"{page}.ipynb").read_text()
         notebooks[page] = hide_unmeasured(json.loads(text))
         yield Path(f"{page}.ipynb"), json.dumps(notebooks[page])
-        for name, picture in _pictures(notebooks[page]):
-            yield made / f"{name}.png", picture
+        for cell in notebooks[page]["cells"]:  # a figure whose cell has a tag ``picture-name``
+            names = [t for t in cell["metadata"].get("tags", []) if t.startswith("picture-")]
+            pictures = scorecard.outputs({"cells": [cell]}, "image/png")
+            for name, png in itertools.product(names, pictures):
+                yield made / f"{name.removeprefix('picture-')}.png", base64.b64decode(png)
     table = scorecard.rows(notebooks)
     for name in ("answer.md", "predictions.md", "scorecard.md"):
         yield made / name, scorecard.page(name, table)
@@ -150,6 +142,8 @@ def html(source: Path, output: Path) -> int:
     words = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
     words += [str(source), "--path-output", str(output.parent), "-W", "--keep-going", "-n", "-q"]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    # Sphinx would copy these (html_extra_path) only where a page has changed.
+    shutil.copytree(source / "_extra", output / "html", dirs_exist_ok=True)
     if done.returncode:
         print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
         # What Sphinx has read it does not read again, nor warn of: the next build would pass.

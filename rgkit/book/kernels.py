@@ -48,6 +48,11 @@ class Task:
     output: Path
     parameters: Mapping[str, Any]
 
+    @property
+    def stamp(self) -> Path:
+        """The file that says what the page was made of."""
+        return self.output.with_suffix(".inputs.json")
+
 
 def execute(task: Task, manager: type | None = None) -> str:
     """Execute one notebook through papermill; return "" or what failed, with the cell.

@@ -14,7 +14,6 @@ from rgkit.method.spec import nearest
 from rgkit.runs.grid import Grid
 
 MAX_CODE_LINES, MAX_PARAMETER_LINES = 10, 12
-KINDS = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -93,23 +92,24 @@ def parameters(path: Path) -> dict[str, Parameter]:
     return found
 
 
-def _read_value(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    try:
-        return words[text.lower()] if text.lower() in words else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def _fits(value: Any, kind: str) -> bool:
+    """Say whether a value is of the type that an annotation names, such as ``list[float]``."""
     base, _, inner = kind.removesuffix("]").partition("[")
-    if base == "float" and type(value) is int:
-        return True
-    if base in KINDS and (type(value) is bool) != (base == "bool"):
-        return False
-    if base == "list" and isinstance(value, list) and inner:
-        return all(_fits(item, inner) for item in value)
-    return base not in KINDS or isinstance(value, KINDS[base])
+    if inner and isinstance(value, list):
+        return base == "list" and all(_fits(item, inner) for item in value)
+    return type(value).__name__ in (base, "int" if base == "float" else base)
+
+
+def _typed(raw: Any, kind: str) -> Any:
+    """Return a value of a type, or what text says; ValueError or SyntaxError if it does not fit."""
+    value = raw
+    if kind == "str" and isinstance(raw, str):
+        value = raw.strip("\"'")
+    elif isinstance(raw, str):
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(raw.lower(), raw))
+    if not _fits(value, kind):
+        raise ValueError
+    return value
 
 
 def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,16 +126,14 @@ def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, raw in given.items():
         if name not in known:
             raise UsageError(f"{path.name}: unknown parameter {name!r}{nearest(name, list(known))}")
-        kind = known[name].kind
-        value = _read_value(raw) if isinstance(raw, str) and kind != "str" else raw
-        if kind == "str" and isinstance(value, str):
-            value = value.strip("\"'")
-        if not _fits(value, kind):
+        wanted = known[name]
+        try:
+            values[name] = _typed(raw, wanted.kind)
+        except (ValueError, SyntaxError):
             raise UsageError(
-                f"{path.name}: parameter {name}={raw!r} given; it is of type {kind}, "
-                f"such as {known[name].default!r}"
-            )
-        values[name] = value
+                f"{path.name}: parameter {name}={raw!r} given; it is of type {wanted.kind}, "
+                f"such as {wanted.default!r}"
+            ) from None
     grid(path, values)
     return values
 

@@ -22,6 +22,12 @@ from rgkit.runs.records import Merged, Store
 from rgkit.train.engines import world_size, writes
 from rgkit.train.execute import Estimator, Pool, clock
 
+LINE = "{notebook:<28}{profile:<12}{runs:>6}{recorded:>10}{missing:>9} "  # of the plan
+ELSEWHERE = (
+    " to another machine: the other arms of their seeds were trained in an arithmetic that this "
+    "one would not use"
+)
+
 
 def notebooks(pattern: str) -> list[Path]:
     """Return the notebooks with `pattern` in their name; UsageError lists them if none has."""
@@ -59,13 +65,9 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
-    print(f"{'notebook':<28}{'profile':<12}{'runs':>6}{'recorded':>10}{'missing':>9}  one core/GPU")
+    print(LINE.format_map({name: name for name in rows[0]}), "one core/GPU")
     for row in rows:
-        cost = clock(row["seconds"]) if row["missing"] else "—"
-        print(
-            f"{row['notebook']:<28}{row['profile']:<12}{row['runs']:>6}{row['recorded']:>10}"
-            f"{row['missing']:>9}  {cost}"
-        )
+        print(LINE.format_map(row), clock(row["seconds"]) if row["missing"] else "—")
         if row["note"]:
             print(f"  {row['note']}")
     return 0
@@ -78,20 +80,17 @@ def _interruptible() -> Iterator[list[str]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(signal.Signals(number).name)
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        before.close()
         print(
             f"\n{asked[0]}: stopping after the epochs under way, which are checkpointed; "
             "once more to stop at once",
             file=sys.stderr,
         )
 
-    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with contextlib.ExitStack() as before:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            before.callback(signal.signal, one, signal.signal(one, ask))
         yield asked
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def _writable(name: str) -> Path:
@@ -127,12 +126,9 @@ def begun_otherwise(grids: list[Grid], store: Store, here: Callable[[Trained], s
     """
     found = set[Path]()
     for block in blocks(grids):
-        files = {store.path(c): c for c in block}
-        begun = {store.read(path).arithmetic for path in files if path.is_file()}
-        for path, config in files.items():
-            alike = not begun or not isinstance(config, Trained) or here(config) in begun
-            if not alike and not path.is_file():
-                found.add(path)
+        begun = {record.arithmetic for config in block if (record := store.get(config))}
+        missing = [c for c in block if isinstance(c, Trained) and not store.has(c)]
+        found |= {store.path(c) for c in missing if begun and here(c) not in begun}
     return found
 
 
@@ -145,7 +141,7 @@ def first_search(configs: list[Config], grids: list[Grid], store: Store) -> int 
     priority = {store.path(cell.config): cell.priority for one in grids for cell in one}
     ends: dict[int, int] = {}
     for place, config in enumerate(configs, 1):
-        if isinstance(config, Trained) and config.validation and not store.path(config).is_file():
+        if isinstance(config, Trained) and config.validation and not store.has(config):
             ends[priority[store.path(config)]] = place
     return min(ends.values(), default=None)
 
@@ -161,22 +157,22 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
     except ValueError as error:
         raise UsageError(f"--device: {error}") from None
     pool.out = _writable(args.out) if args.out else None
-    every, recorded = dict[Path, Config](), 0
+    every, recorded = set[Path](), 0
     with _interruptible() as asked:
         pool.stop = lambda: bool(asked)
         while True:
             grids = [grid(path, settings) for path, settings in given.items()]
             plan = {store.path(c): c for c in in_order(grids)}
             missing = {path: c for path, c in plan.items() if not path.is_file()}
-            apart = begun_otherwise(grids, store, pool.how.arithmetic)
-            shared = {path: misplaced(config, world_size()) for path, config in missing.items()}
-            left = every.keys() | apart | {path for path, why in shared.items() if why}
-            new = [config for path, config in plan.items() if path not in left]
+            alone = {path: misplaced(config, world_size()) for path, config in missing.items()}
+            left = {path: f": {why}" for path, why in alone.items() if why}
+            left |= dict.fromkeys(begun_otherwise(grids, store, pool.how.arithmetic), ELSEWHERE)
+            new = [plan[path] for path in plan if path not in every and path not in left]
             new = new[: first_search(new, grids, store)]
             if not new:
                 break
             recorded += sum(store.path(c) not in missing for c in new)
-            every |= {store.path(c): c for c in new}
+            every |= {store.path(c) for c in new}
             pool.run(new)
     if not writes():
         return 0
@@ -186,13 +182,8 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
         f"({len(diverged)} of them diverged), {len(pool.stopped)} stopped at a checkpoint, "
         f"{len(pool.left)} not begun, {len(pool.failed)} failed"
     )
-    if apart:
-        print(
-            f"{len(apart)} more are left to another machine: the other arms of their seeds were "
-            "trained in an arithmetic that this one would not use"
-        )
-    for why, count in Counter(filter(None, shared.values())).items():
-        print(f"{count} more are left: {why}")
+    for why, count in Counter(left.values()).items():
+        print(f"{count} more are left{why}")
     if pool.left and not (pool.finished or pool.stopped or asked):
         shortest = clock(min(filter(None, map(pool.estimate.seconds, pool.left)), default=None))
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")

@@ -1,54 +1,84 @@
 """What a notebook says: what its page shows, numbers for the prose, verdicts, provenance.
 
-Everything is stored in the executed notebook's own outputs, where the book finds it: a verdict is
-an output with a MIME type of its own beside the HTML box that people see.
+HTML and Markdown are made from the templates beside this file. Everything is stored in the executed
+notebook's own outputs, where the book finds it: a verdict is an output with a MIME type of its own
+beside the HTML box that people see.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from statistics import median
+from typing import Any
 
-from rgkit.book.render import interval as in_words
-from rgkit.book.render import render
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import Grid
 from rgkit.runs.kinds import Trained
-from rgkit.runs.records import Record
+from rgkit.runs.results import Results
 from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
 
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a notebook says of a claim; `interval` and `detectable` are in `unit`."""
-
-    claim: str
-    verdict: str
-    measured: str
-    interval: tuple[float, float] | None = None
-    detectable: float | None = None
-    unit: str = ""
-    profile: str = ""
-    seeds: int = 0
+# A verdict is told by its mark, too: not everybody sees the colours.
+MARKS = dict(zip(VERDICTS, "✓✗=?–", strict=True))
 
 
-class Measured(Protocol):
-    """A grid with its records, such as `rgkit.Results`."""
+def kind(verdict: str) -> str:
+    """Return the last part of the CSS classes that colour a verdict.
 
-    @property
-    def grid(self) -> Grid: ...
-    @property
-    def records(self) -> Sequence[Record]: ...
+    >>> kind("equivalent within Δ"), kind("not measured")
+    ('equivalent', 'unmeasured')
+    """
+    return "unmeasured" if verdict == UNMEASURED else verdict.split()[0]
+
+
+def in_words(row: dict[str, Any]) -> str:
+    """Return the 95 % interval of a verdict with its unit.
+
+    >>> in_words({"interval": (-0.5, 1), "unit": "points"}), in_words({"interval": None})
+    ('[-0.50, +1.00] points', '—')
+    """
+    ends = row["interval"]
+    return f"[{ends[0]:+.2f}, {ends[1]:+.2f}] {row['unit']}" if ends else "—"
+
+
+def smallest(row: dict[str, Any]) -> str:
+    """Return the smallest detectable effect of a verdict with its unit, or "".
+
+    >>> smallest({"detectable": 0.5, "unit": "%"})
+    '0.50 %'
+    """
+    return "" if row["detectable"] is None else f"{row['detectable']:.2f} {row['unit']}"
+
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=select_autoescape(["html"]),  # Markdown has its own marks and needs no entities
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.globals |= {"marks": MARKS, "verdicts": VERDICTS, "unmeasured": UNMEASURED}
+TEMPLATES.filters |= {"kind": kind, "interval": in_words, "smallest": smallest}
+TEMPLATES.filters |= {"median": median, "fmt": format}
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template of the folder `templates`, filled in; what is missing is an error.
+
+    >>> print(render("banner.html", kind="note", words="a < b").splitlines()[-2])
+    <p>a &lt; b</p>
+    """
+    return TEMPLATES.get_template(template).render(values)
 
 
 def _display(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
@@ -129,14 +159,15 @@ def conclude(
         verdict, measured = UNMEASURED, "smoke test only"
     if verdict == UNMEASURED:  # NaN is no number for the pages that are made of it
         interval, detectable = None, None
-    entry = Verdict(claim, verdict, measured, interval, detectable, unit, profile, seeds)
-    row = dataclasses.asdict(entry)
+    row: dict[str, Any] = {"claim": claim, "verdict": verdict, "measured": measured}
+    row |= {"interval": interval, "detectable": detectable, "unit": unit}
+    row |= {"profile": profile, "seeds": seeds}
     box = render("verdict.html", row=row, facts=claims.get(claim), says=says)
     text = f"{claim}: {verdict}. {measured} {in_words(row)}"
     _display({"text/html": box, "text/plain": text, VERDICT_MIME: row})
 
 
-def provenance(*what: Measured | Grid, records_url: str = "../../results") -> None:
+def provenance(*what: Results | Grid, records_url: str = "../../results") -> None:
     """Show where a page's numbers come from, and hand it to the status page.
 
     The first of several results is the page's main one: its profile is the page's.

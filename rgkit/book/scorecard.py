@@ -7,13 +7,11 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rgkit.book.notebook import ROOT
-from rgkit.book.render import render
-from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, Verdict
+from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, render
 from rgkit.stats.verdicts import UNMEASURED, ledger
 
 PAPERS = {
@@ -23,6 +21,9 @@ PAPERS = {
     "predictions": "Our predictions",
 }
 Row = dict[str, Any]
+# What is said of a claim that no notebook has judged.
+MISSING: Row = {"verdict": UNMEASURED, "measured": "not yet measured", "interval": None}
+MISSING |= {"detectable": None, "unit": "", "profile": "", "seeds": 0, "page": ""}
 BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"
 PICTURE = Path("book", "_static", "headline.png")
 
@@ -61,8 +62,7 @@ def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for claim, facts in ledger().items():
         row = {"claim": claim} | {name: facts[name] for name in ("paper", "where", "says")}
         row["printed"] = "" if facts["paper"] == "predictions" else printed(facts)
-        missing = asdict(Verdict(claim, UNMEASURED, "not yet measured")) | {"page": ""}
-        table.append(row | missing | found.get(claim, {}))
+        table.append(row | MISSING | found.get(claim, {}))
     return table
 
 

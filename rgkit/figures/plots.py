@@ -28,7 +28,6 @@ from rgkit.method import laws
 from rgkit.runs.grid import arm_of
 from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
-from rgkit.stats.tuning import chosen, scores
 
 MEASURES = {
     "test_accuracy": "test accuracy, %",
@@ -192,24 +191,27 @@ def differences(
     return finish(figure, results)
 
 
-def sensitivity(tuning: Results, panels: str, value: str = "score", last: int = 0) -> Figure:
+def sensitivity(
+    results: Results, panels: str, scored: pd.DataFrame | None = None,
+    best: pd.DataFrame | None = None,
+) -> Figure:  # fmt: skip
     """Draw the accuracy of each arm over its learning rates, a panel per value; dots are seeds.
 
     The dotted line is plain training moved to twice its rate: where RG lies if it only halves it.
 
     Parameters
     ----------
-    value : "score", the validation accuracy of the last epochs by which a rate is chosen (the
-        choice has a ring), or "final", the test accuracy at the end
-    last : how many epochs that are, see `rgkit.chosen`
+    scored : of a search, see `rgkit.stats.tuning.scores`: the validation accuracy by which a rate
+        is chosen is drawn, in the place of the test accuracy at the end
+    best : the choice, which gets a ring, see `rgkit.chosen`
     """
-    table, best, words = tuning.runs, pd.DataFrame(), measured(tuning)[1]
-    if value == "score":
-        table, best = scores(tuning, last), chosen(tuning, last=last).reset_index()
-        words = f"validation {words.removeprefix('test ')}"
+    table, value, words = results.runs, "final", measured(results)[1]
+    if scored is not None:
+        table, value, words = scored, "score", f"validation {words.removeprefix('test ')}"
     table = table.dropna(subset=[value])
     if table.empty:
-        return nothing_yet(tuning)
+        return nothing_yet(results)
+    choice = pd.DataFrame() if best is None else best.reset_index()
     axes = {"x": "highest learning rate of the run", "y": words}
     figure, parts = small_multiples(table, panels, height=3, **axes)
     for ax, frame in parts:
@@ -221,12 +223,12 @@ def sensitivity(tuning: Results, panels: str, value: str = "score", last: int = 
                 ax.plot(own["lr"], own[value], ".", color=look.color, ms=4, alpha=0.5)
             if arm == "plain":
                 ax.plot(2 * mean.index, mean, ":", color=look.color, label="plain at half")
-            if len(best) and len(own):
-                ring = best[(best["arm"] == arm) & (best[panels] == own[panels].iloc[0])]
+            if len(choice) and len(own):
+                ring = choice[(choice["arm"] == arm) & (choice[panels] == own[panels].iloc[0])]
                 ax.plot(ring["lr"], ring["validation"], "o", ms=13, mfc="none", mec=look.color)
         log_ticks(ax, table["lr"].unique())  # the panels share their axis, not their rates
         ax.set_xlim(table["lr"].min() / 1.4, table["lr"].max() * 1.4)
-    return finish(figure, tuning)
+    return finish(figure, results)
 
 
 def at_places(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from IPython.core.getipython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -110,10 +111,6 @@ def use_style() -> None:
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     plt.rcParams.update({"figure.constrained_layout.use": True, "axes.titlesize": 10})
     plt.rcParams.update({"legend.frameon": False, "legend.fontsize": 8})
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
     if get_ipython() is not None:
         # Not without a shell: the backend looks for it once, when it is imported.
         from matplotlib_inline.backend_inline import set_matplotlib_formats

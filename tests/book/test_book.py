@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from rgkit.book import build, scorecard
-from rgkit.book.render import kind
+from rgkit.book.report import kind
 from rgkit.stats.verdicts import UNMEASURED, ledger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,7 +209,9 @@ def test_warnings_are_errors_and_all_of_them_are_shown(small, tmp_path, capfd):
     said = capfd.readouterr().err
     assert [name for name in ("nowhere", "nobody", "no.png") if name not in said] == []
     assert (output / "html" / "book" / "other.html").is_file()
+    (small / "_extra" / "new.csv").touch()
     assert build.html(small, output) != 0  # and so does the next build, which reads less anew
+    assert (output / "html" / "new.csv").is_file()
 
 
 def test_a_failing_notebook_fails_the_build_and_keeps_the_rest(

@@ -34,6 +34,11 @@ SHOWS = [
     "print(torch.initial_seed(), sys.argv[1], [p for p in sys.path if not p], '' in sys.path)",
     "import multiprocessing as mp\nprint(mp.current_process().name, mp.parent_process())",
     "from tqdm import tqdm\nprint(sum(tqdm(range(3), disable=True)))",
+    # A torch that a warm kernel has imported early trains alike.
+    "from rgkit.runs.grid import Grid, cross\nfrom rgkit.runs.kinds import Classification\n"
+    "tiny = Classification(data='digits', images=64, model='resnet8(2)', epochs=1)\n"
+    "grid = Grid(cross(tiny, {'arm': ['plain', 'RG'], 'seed': [0]}), 'smoke')\n"
+    "rgkit.run(grid, device='cpu', show=False).epochs.to_dict()",
 ]
 
 
@@ -46,14 +51,14 @@ def write(path: Path, *sources: str) -> Path:
     return path
 
 
-def run(folder: Path, jobs: int = 2, *, warm: bool = True, **sources: list[str]):
+def run(folder: Path, jobs: int = 2, *, warm=True, train=False, **sources: list[str]):
     """Execute notebooks given as lists of cells; return messages and executed copies by name."""
     tasks = [
         Task(name, write(folder / f"{name}.ipynb", *cells), folder / "out" / f"{name}.ipynb",
              {"count": 41})
         for name, cells in sources.items()
     ]  # fmt: skip
-    messages = dict(kernels.execute_all(tasks, jobs, warm=warm))
+    messages = dict(kernels.execute_all(tasks, jobs, train=train, warm=warm))
     copies = {task.page: json.loads(task.output.read_text()) for task in tasks}
     return messages, copies
 
@@ -79,7 +84,7 @@ def said(notebook: dict) -> str:
 def twins(tmp_path_factory):
     """The same notebook on a warm kernel and on a fresh one."""
     return [
-        run(tmp_path_factory.mktemp(name) / "", warm=warm, one=SHOWS)
+        run(tmp_path_factory.mktemp(name) / "", 1, warm=warm, train=True, one=SHOWS)
         for name, warm in (("warm", True), ("warm", False))
     ]
 
@@ -122,7 +127,15 @@ def test_nothing_leaks_from_one_notebook_to_the_next(tmp_path):
     assert said(copies["a"]) != said(copies["b"]), "both drew the same random numbers"
 
 
+CHILDREN = (
+    "import math, multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
+    "with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as pool:\n"
+    "    print(list(pool.map(math.sqrt, [4, 9])))"
+)
+
+
 def test_failures_are_told_apart_and_the_rest_goes_on(tmp_path):
+    """The rest is a notebook that says something, and one that starts processes of its own."""
     messages, copies = run(
         tmp_path,
         raises=["raise ValueError('no such luck')"],
@@ -131,9 +144,11 @@ def test_failures_are_told_apart_and_the_rest_goes_on(tmp_path):
         papermill=["import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time\n"
                    "time.sleep(60)"],
         good=["print('well')"],
+        children=[CHILDREN],
     )  # fmt: skip
-    assert messages.pop("good") == ""
+    assert messages.pop("good") == messages.pop("children") == ""
     assert said(copies["good"]) == "well\n"
+    assert said(copies["children"]) == "[2.0, 3.0]\n"
     line = "cell 2 (`raise ValueError('no such luck')`): ValueError: no such luck"
     assert messages.pop("raises") == line
     assert "An Exception was encountered at" in json.dumps(copies["raises"]["cells"][0])
@@ -141,34 +156,6 @@ def test_failures_are_told_apart_and_the_rest_goes_on(tmp_path):
     for message in messages.values():
         assert message.startswith("no cell: DeadKernelError"), message
     assert len(messages) == 2
-
-
-def test_a_notebook_may_start_processes_of_its_own(tmp_path):
-    cell = (
-        "import math, multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
-        "with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as pool:\n"
-        "    print(list(pool.map(math.sqrt, [4, 9])))"
-    )
-    messages, copies = run(tmp_path, one=[cell])
-    assert messages == {"one": ""}
-    assert said(copies["one"]) == "[2.0, 3.0]\n"
-
-
-def test_a_torch_that_is_imported_early_trains_alike(tmp_path):
-    cell = (
-        "import rgkit\nfrom rgkit.runs.grid import Grid\n"
-        "from rgkit.runs.kinds import Classification\n"
-        "from rgkit.runs.grid import cross\n"
-        "tiny = Classification(data='digits', images=64, model='resnet8(2)', epochs=1)\n"
-        "grid = Grid(cross(tiny, {'arm': ['plain', 'RG'], 'seed': [0]}), 'smoke')\n"
-        "rgkit.run(grid, device='cpu', show=False).epochs.to_dict()"
-    )
-    task = Task("one", write(tmp_path / "one.ipynb", cell), tmp_path / "warm.ipynb", {})
-    assert list(kernels.execute_all([task], 1, train=True)) == [("one", "")]
-    fresh = Task("one", task.path, tmp_path / "fresh.ipynb", {})
-    assert kernels.execute(fresh) == ""
-    warm, fresh = (json.loads(t.output.read_text()) for t in (task, fresh))
-    assert shown(warm) == shown(fresh)
 
 
 BUILD = """

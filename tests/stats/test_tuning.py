@@ -193,7 +193,8 @@ def test_steps_are_those_of_the_run():
 
 
 def test_the_sensitivity_has_a_ring_at_each_choice_and_plain_at_half(store):
-    figure = plots.sensitivity(collect(TUNING, store), panels="schedule")
+    tuning = collect(TUNING, store)
+    figure = plots.sensitivity(tuning, "schedule", scores(tuning), chosen(tuning))
     assert len(figure.axes) == 2
     for ax in figure.axes:
         rings = {
@@ -210,16 +211,15 @@ def test_the_sensitivity_shows_every_rate_where_panels_have_rates_of_their_own(s
     """They share one axis; the last panel's limits used to cut the others off."""
     rates = {"constant": (0.1, 0.2), "poly": (0.2, 0.4)}
     cells = tuple(c for c in TUNING if c.labels["lr"] in rates[c.labels["schedule"]])
-    figure = plots.sensitivity(
-        collect(dataclasses.replace(TUNING, cells=cells), store), panels="schedule"
-    )
+    tuning = collect(dataclasses.replace(TUNING, cells=cells), store)
+    figure = plots.sensitivity(tuning, "schedule", scores(tuning), chosen(tuning))
     for ax, own in zip(figure.axes, rates.values(), strict=True):
         assert ax.get_xlim()[0] < min(own) < max(own) < ax.get_xlim()[1]
         assert ax.get_xticks().tolist() == [0.1, 0.2, 0.4]
 
 
 def test_the_sensitivity_of_the_final_accuracy_shows_every_seed_and_no_choice(store):
-    figure = plots.sensitivity(collect(TUNING, store), "schedule", value="final")
+    figure = plots.sensitivity(collect(TUNING, store), "schedule")
     ax = figure.axes[0]
     seeds = [line for line in ax.lines if line.get_marker() == "."]
     assert sum(len(line.get_xdata()) for line in seeds) == 2 * 3 * 2
@@ -229,7 +229,7 @@ def test_the_sensitivity_of_the_final_accuracy_shows_every_seed_and_no_choice(st
 
 def test_figures_of_what_is_not_measured_say_so(tmp_path, store):
     nothing = collect(TUNING, Store(tmp_path / "empty"))
-    said = plots.sensitivity(nothing, panels="schedule").axes[0].texts
+    said = plots.sensitivity(nothing, "schedule", scores(nothing), chosen(nothing)).axes[0].texts
     assert [text.get_text() for text in said] == ["not measured yet"]
     empty = contrasts(nothing.runs, [("RG", "plain")], split="schedule")
     said = plots.differences(empty, nothing, delta=0.3).axes[0].texts
