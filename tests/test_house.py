@@ -76,12 +76,14 @@ def test_imports_point_down_the_list_of_rooms():
     for name, used in imports().items():
         for other in used:
             here, there = room(name), room(other)
+            if not there:  # rgkit itself, which only says where names live
+                continue
             if here in ROOMS:
                 allowed = ROOMS[: ROOMS.index(here) + 1]
             elif here == "chapters":
                 allowed = (*ROOMS[: ROOMS.index("book")], "chapters")
             else:  # the command line, and the bench, which no room uses
-                allowed = (*ROOMS, *({"cli": ("chapters", "bench"), "bench": ("bench",)}[here]))
+                allowed = (*ROOMS, *({"cli": ("chapters", "bench"), "bench": ("bench",)}.get(here, ())))
             assert there in allowed, f"{name} imports {other}"
 
 
