@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 HOMES = {
-    "runs.kinds": "Classification Segmentation Translation",
+    "runs.config": "Classification Segmentation Translation",
     "runs.results": "Results collect",
     "train.execute": "run",
     "runs.grid": "ARMS PROTOCOLS Grid arms_for",

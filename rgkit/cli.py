@@ -17,7 +17,7 @@ from rgkit.chapters import image_folder
 from rgkit.data import images, pictures
 from rgkit.data.source import Source, root
 from rgkit.method.spec import nearest
-from rgkit.runs.kinds import STEPS, ConfigError
+from rgkit.runs.config import STEPS, ConfigError
 from rgkit.runs.profiles import NAMES as PROFILES
 
 

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
-    from rgkit.runs.kinds import Trained
+    from rgkit.runs.config import Trained
     from rgkit.train.loop import Outcome
 
 # Before torch is imported, here and in the kernels of notebooks: nets this small lose time to a

@@ -83,7 +83,10 @@ def test_imports_point_down_the_list_of_rooms():
             elif here == "chapters":
                 allowed = (*ROOMS[: ROOMS.index("book")], "chapters")
             else:  # the command line, and the bench, which no room uses
-                allowed = (*ROOMS, *({"cli": ("chapters", "bench"), "bench": ("bench",)}.get(here, ())))
+                allowed = (
+                    *ROOMS,
+                    *({"cli": ("chapters", "bench"), "bench": ("bench",)}.get(here, ())),
+                )
             assert there in allowed, f"{name} imports {other}"
 
 

@@ -24,7 +24,7 @@ from rgkit.data.scenes import VOID
 from rgkit.data.source import IMAGENET
 from rgkit.data.vision import import_torchvision
 from rgkit.models import classification, segmentation
-from rgkit.runs.kinds import Classification, Segmentation
+from rgkit.runs.config import Classification, Segmentation
 from rgkit.stats.differences import difference
 from rgkit.tasks.classification import make_step
 from rgkit.tasks.segmentation import AUXILIARY, label_pixels

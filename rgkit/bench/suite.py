@@ -18,7 +18,7 @@ from rgkit.bench import blocks
 from rgkit.bench.blocks import MASKS, Case, interleaved, ours, ratio
 from rgkit.book import build
 from rgkit.models.classification import cost
-from rgkit.runs.kinds import Classification
+from rgkit.runs.config import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of, source
 from rgkit.train.device import cores, device_name, pick_device, processor
 

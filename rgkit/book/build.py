@@ -19,7 +19,7 @@ from rgkit.book.inputs import inputs, records
 from rgkit.book.kernels import Task
 from rgkit.book.notebook import ROOT
 from rgkit.book.prose import hide_unmeasured
-from rgkit.book.report import render
+from rgkit.book.report import outputs, render
 from rgkit.runs.records import Store
 
 MATHJAX = "tex-svg-full.js"
@@ -103,7 +103,7 @@ def contents(
         yield Path(f"{page}.ipynb"), json.dumps(notebooks[page])
         for cell in notebooks[page]["cells"]:  # a figure whose cell has a tag ``picture-name``
             names = [t for t in cell["metadata"].get("tags", []) if t.startswith("picture-")]
-            pictures = scorecard.outputs({"cells": [cell]}, "image/png")
+            pictures = outputs({"cells": [cell]}, "image/png")
             for name, png in itertools.product(names, pictures):
                 yield made / f"{name.removeprefix('picture-')}.png", base64.b64decode(png)
     table = scorecard.rows(notebooks)

@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 from rgkit.book.notebook import UsageError, check_parameters, find, grid
+from rgkit.runs.config import Config, Trained
 from rgkit.runs.grid import Grid, blocks, in_order
-from rgkit.runs.kinds import Config, Trained
 from rgkit.runs.records import Merged, Store
 from rgkit.train.engines import world_size, writes
 from rgkit.train.execute import Estimator, Pool, clock

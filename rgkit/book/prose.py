@@ -10,8 +10,7 @@ import ast
 import re
 from typing import Any
 
-from rgkit.book.report import SOURCE_MIME, render
-from rgkit.book.scorecard import outputs
+from rgkit.book.report import SOURCE_MIME, outputs, render
 from rgkit.stats.verdicts import UNMEASURED
 
 GLUED = re.compile(r"\{glue:text\}`(\w+)(?::([^`]*))?`")

@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,8 +19,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from rgkit.method.spec import nearest
+from rgkit.runs.config import Trained
 from rgkit.runs.grid import Grid
-from rgkit.runs.kinds import Trained
 from rgkit.runs.results import Results
 from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
 
@@ -223,3 +224,11 @@ def banner(grid: Grid) -> None:
     kind = "warning" if grid.profile in ("smoke", "embedded") else "note"
     words = describe(grid)
     _display({"text/html": render("banner.html", kind=kind, words=words), "text/plain": words})
+
+
+def outputs(notebook: Mapping[str, Any], mime: str) -> Iterator[Any]:
+    """Yield every output of one MIME type in an executed notebook."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if mime in output.get("data", {}):
+                yield output["data"][mime]

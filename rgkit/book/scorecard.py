@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rgkit.book.notebook import ROOT
-from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, render
+from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, outputs, render
 from rgkit.stats.verdicts import UNMEASURED, ledger
 
 PAPERS = {
@@ -37,14 +37,6 @@ def printed(facts: Mapping[str, Any]) -> str:
     'only a curve'
     """
     return render("printed.txt", claim={"rows": [], "value": "", **facts})
-
-
-def outputs(notebook: Mapping[str, Any], mime: str) -> Iterator[Any]:
-    """Yield every output of one MIME type in an executed notebook."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if mime in output.get("data", {}):
-                yield output["data"][mime]
 
 
 def rows(executed: Mapping[str, Mapping[str, Any]]) -> list[Row]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rgkit.runs.kinds import ConfigError
+from rgkit.runs.config import ConfigError
 
 EMBEDDED = {"smoke": ["digits"], "embedded": ["digits"]}  # whatever data a notebook is asked for
 

@@ -20,8 +20,8 @@ from rgkit.figures.style import canvas, finish, log_ticks, looks, nothing_yet
 from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
 from rgkit.models.classification import build, cost
 from rgkit.models.names import GC
+from rgkit.runs.config import Classification, Trained
 from rgkit.runs.grid import Grid
-from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
 from rgkit.train.loop import Training
 from rgkit.train.step import PlainStep

@@ -15,8 +15,8 @@ from rgkit.figures.plots import draw_curves
 from rgkit.figures.style import finish, looks, small_multiples
 from rgkit.method import laws
 from rgkit.models.classification import build
+from rgkit.runs.config import Classification, Trained
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
 from rgkit.train.loop import weight_norm
 

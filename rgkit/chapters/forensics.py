@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from rgkit.chapters.library import setting_of
 from rgkit.figures.plots import metrics
 from rgkit.method import schedules
+from rgkit.runs.config import Classification, Trained
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
 from rgkit.stats.differences import difference
 
@@ -66,7 +66,7 @@ def swapped(
 
     Examples
     --------
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.grid import Grid
     >>> empty = collect(Grid(axes=("seed",)))
@@ -83,7 +83,7 @@ def swapped(
 def between(results: Results, config: Trained, a: str, b: str) -> pd.Series:
     """Return the row of `swapped` for one arm minus another in one setting, paired by seed.
 
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> from rgkit.runs.results import collect
     >>> from rgkit.runs.grid import Grid
     >>> empty = collect(Grid(axes=("seed",)))

@@ -10,9 +10,8 @@ import numpy as np
 
 from rgkit.method import schedules
 from rgkit.method.spec import nearest
-from rgkit.runs.config import NUMERICS, ConfigError, Trained
+from rgkit.runs.config import NUMERICS, Classification, ConfigError, Trained
 from rgkit.runs.grid import FIRST_SEEDS, Cell, Grid, arm_of
-from rgkit.runs.kinds import Classification
 from rgkit.runs.profiles import NAMES, check, classification, segmentation
 from rgkit.runs.records import Store
 

@@ -14,7 +14,7 @@ from rgkit.chapters.pictures import Image, config_of, drawn, samples_of
 from rgkit.data.pictures import load_masks
 from rgkit.data.scenes import VOID
 from rgkit.data.source import DataError
-from rgkit.runs.kinds import Segmentation
+from rgkit.runs.config import Segmentation
 from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgkit.runs.kinds import Classification
+from rgkit.runs.config import Classification
 from rgkit.runs.records import fingerprint_of, source
 from rgkit.train.device import device_name
 from rgkit.train.loop import Training

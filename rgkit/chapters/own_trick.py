@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from rgkit.figures.style import canvas, finish, looks
 from rgkit.method import laws, schedules
-from rgkit.runs.kinds import Trained
+from rgkit.runs.config import Trained
 from rgkit.runs.results import Results
 
 
 def step_sizes(config: Trained, rate: float) -> np.ndarray:
     """Return the loss weight times the learning rate at every step of a run, in units of `rate`.
 
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> step_sizes(Classification(weight="constant(0.5)", lr=0.1, schedule="constant"), 0.1)[:2]
     array([0.5, 0.5])
     """

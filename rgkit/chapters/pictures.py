@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rgkit.data.pictures import load_pairs
 from rgkit.data.source import DataError, Dataset
 from rgkit.figures.style import canvas, finish
-from rgkit.runs.kinds import Config, Translation
+from rgkit.runs.config import Config, Translation
 from rgkit.runs.records import Record
 from rgkit.runs.results import Results
 from rgkit.runs.samples import SHOWN, stops, unpack

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from rgkit.chapters.library import RATES, rate_of
 from rgkit.figures.style import canvas, finish, looks, nothing_yet
-from rgkit.runs.kinds import Trained
+from rgkit.runs.config import Trained
 from rgkit.runs.records import Store
 from rgkit.runs.results import Results
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from rgkit.runs.config import Trained
 from rgkit.runs.grid import PROTOCOLS, Grid
-from rgkit.runs.kinds import Trained
 from rgkit.runs.profiles import (
     IMAGES,
     SEEDS,

@@ -25,8 +25,8 @@ from rgkit.figures.style import (
     small_multiples,
 )
 from rgkit.method import laws
+from rgkit.runs.config import Classification, Trained
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, Trained
 from rgkit.runs.results import Results
 
 MEASURES = {

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest, registry
 from rgkit.models.names import NETWORK_ARMS, changed
-from rgkit.runs.kinds import Classification, Config, ConfigError, Trained
+from rgkit.runs.config import Classification, Config, ConfigError, Trained
 
 T = TypeVar("T", bound=Trained)
 
@@ -80,10 +80,10 @@ def arm_of(arm: str, config: T) -> T:
     ``gc(...)``, ``side_by_side(copies)`` and ``wider(times)`` change the network, see
     `rgkit.models.names.changed`.
     With "mean of " or "coin of " before an arm, it is its control, see `mean_of`, `coin_of`.
-    With " on both" or another of `rgkit.runs.kinds.ACTS_ON` after it, u acts there.
+    With " on both" or another of `rgkit.runs.config.ACTS_ON` after it, u acts there.
     Raises ConfigError for what is none of these, with the nearest right name.
 
-    >>> from rgkit.runs.kinds import Translation
+    >>> from rgkit.runs.config import Translation
     >>> arm_of("uniform(0, 2)", Classification()).weight
     'uniform(0, 2)'
     >>> arm_of("constant 1/2", Classification()).weight

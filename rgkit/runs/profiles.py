@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rgkit.method.spec import nearest
+from rgkit.runs.config import Classification, ConfigError, Segmentation, Trained, Translation
 from rgkit.runs.grid import Cell, Grid, cross
-from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Trained, Translation
 from rgkit.runs.records import Store
 
 NAMES = ("smoke", "quick", "short", "paper")
@@ -227,7 +227,7 @@ def trained(
     epochs : length of every run; 0 means as long as the profile has it
     priority : int
         `rgkit run --plan` takes grids of a lower number first.
-    base : settings that hold in every profile, see `rgkit.runs.kinds`
+    base : settings that hold in every profile, see `rgkit.runs.config`
     per_profile : settings that hold in one, on top; "embedded" is `quick` without its data
     validation : bool
         Hold training images out, for choosing a setting on them.

@@ -18,8 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgkit.runs.config import NUMERICS, Config, Trained
-from rgkit.runs.kinds import from_dict
+from rgkit.runs.config import NUMERICS, Config, Trained, from_dict
 
 # A run that uses no data set is filed under this fingerprint.
 NO_DATA = "none"
@@ -201,7 +200,7 @@ class Store:
     Examples
     --------
     >>> import tempfile
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> Store(tempfile.mkdtemp()).get(Classification()) is None
     True
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rgkit.runs.config import Trained
 from rgkit.runs.grid import Grid
-from rgkit.runs.kinds import Trained
 from rgkit.runs.records import Record, Store
 
 
@@ -34,7 +34,7 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
     """Return the tidy tables of a grid; a missing run is a row with the status "missing".
 
     >>> from rgkit.runs.grid import cross
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> grid = Grid(cross(Classification(lr=0.123), {"seed": [0, 1]}))
     >>> collect(grid).runs["status"].tolist()
     ['missing', 'missing']

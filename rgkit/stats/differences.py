@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from rgkit.runs.kinds import Trained
+from rgkit.runs.config import Trained
 from rgkit.runs.results import Results
 from rgkit.stats.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED, UNMEASURED
 

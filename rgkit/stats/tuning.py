@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from rgkit.runs.config import Trained
 from rgkit.runs.grid import Cell, Grid
-from rgkit.runs.kinds import Trained
 from rgkit.runs.results import Results
 
 PART = 1 / 6  # of a run, over whose last epochs the validation accuracy is averaged

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from rgkit.data import images as datasets
 from rgkit.data.augment import Augmenter
-from rgkit.runs.kinds import STEPS, Classification
+from rgkit.runs.config import STEPS, Classification
 from rgkit.train import captured
 from rgkit.train.device import DTYPES
 from rgkit.train.loop import Split, Splits, Stepper, Task, split

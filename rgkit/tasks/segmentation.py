@@ -12,7 +12,7 @@ from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.data.scenes import VOID
 from rgkit.models.segmentation import build, find_weights
-from rgkit.runs.kinds import ConfigError, Segmentation
+from rgkit.runs.config import ConfigError, Segmentation
 from rgkit.runs.samples import SHOWN, pack
 from rgkit.train.device import DTYPES
 from rgkit.train.loop import Split, Splits, Task, split

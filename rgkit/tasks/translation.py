@@ -14,7 +14,7 @@ from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.method import laws
 from rgkit.models.translation import build
-from rgkit.runs.kinds import Translation
+from rgkit.runs.config import Translation
 from rgkit.runs.samples import KEPT, pack
 from rgkit.tasks.pictures import Features, edges, kernel_distance, psnr, ssim
 from rgkit.train.device import DTYPES

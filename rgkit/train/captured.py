@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rgkit.data.augment import Augmenter, Plan
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
-from rgkit.runs.kinds import Classification
+from rgkit.runs.config import Classification
 from rgkit.train.device import DTYPES, chosen_algorithms
 from rgkit.train.loop import Stepper
 from rgkit.train.step import Lookahead, classify, fresh, groups

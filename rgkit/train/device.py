@@ -107,7 +107,7 @@ def arithmetic(config: Rounded, where: torch.device) -> str:
     that has to emulate it takes 9 to 23 times as long. Branches, copies and wider forms of a
     network follow it, so that the arms of a seed are alike.
 
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> arithmetic(Classification(precision="float64"), torch.device("cpu"))
     'float64'
     """

@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from rgkit.runs.kinds import Config
+from rgkit.runs.config import Config
 from rgkit.runs.records import Record
 
 if TYPE_CHECKING:

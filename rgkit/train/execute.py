@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rgkit.runs.config import Config, ConfigError, Trained
 from rgkit.runs.grid import Grid, in_order
-from rgkit.runs.kinds import Config, ConfigError, Trained
 from rgkit.runs.records import Record, Store, append
 from rgkit.runs.results import Results, collect
 from rgkit.train.engines import (
@@ -220,7 +220,7 @@ class Pool:
 
     Examples
     --------
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> pool = Pool(Store(tempfile.mkdtemp()), device="cpu", show=False)
     >>> pool.run([tiny]).finished == [tiny]
@@ -357,7 +357,7 @@ def run(
 
     Examples
     --------
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> from rgkit.runs.grid import Grid, cross
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> grid = Grid(cross(tiny, {"arm": ["plain"], "seed": [0]}), "smoke")

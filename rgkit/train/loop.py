@@ -16,7 +16,7 @@ from rgkit.data.augment import Plan, epoch_plan
 from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest
 from rgkit.models.calibrated import optimized
-from rgkit.runs.kinds import STEPS, Trained
+from rgkit.runs.config import STEPS, Trained
 from rgkit.runs.samples import stops
 from rgkit.train.device import arithmetic, pick_device, reproducible
 
@@ -310,7 +310,7 @@ def train(config: Trained, device: str = "auto", step: str = "auto") -> Outcome:
 
     Examples
     --------
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> tiny = Classification(data="digits", images=100, model="resnet8(2)", epochs=1)
     >>> outcome = train(tiny, "cpu")
     >>> outcome.status, len(outcome.epochs["test_accuracy"])

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from rgkit.runs.kinds import Config, ConfigError, Trained
+from rgkit.runs.config import Config, ConfigError, Trained
 from rgkit.runs.records import Record, Store, commit, fingerprint_of, source
 from rgkit.train.device import arithmetic, device_name, pick_device, processor
 from rgkit.train.loop import Training
@@ -41,7 +41,7 @@ class Checkpoint:
 
     Examples
     --------
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> Checkpoint(Store(tempfile.mkdtemp()), Classification()).load("cpu") is None
     True
     """
@@ -101,7 +101,7 @@ class Checkpoint:
 def misplaced(config: Config, here: int) -> str:
     """Say why a run cannot be trained by as many processes as are here; "" where it can.
 
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> misplaced(Classification(), 1)
     ''
     """
@@ -172,7 +172,7 @@ def perform(
     ----------
     tell, stop : see `rgkit.train.engines.Work`
 
-    >>> from rgkit.runs.kinds import Classification
+    >>> from rgkit.runs.config import Classification
     >>> tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
     >>> perform(tiny, How("cpu")).status
     'finished'

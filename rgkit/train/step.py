@@ -19,7 +19,7 @@ from rgkit.models.calibrated import calibrate_after, optimized
 from rgkit.models.cifar import WHITENED, Airbench, Whitening
 from rgkit.models.classification import build
 from rgkit.models.layout import channels_last
-from rgkit.runs.kinds import Classification, Trained
+from rgkit.runs.config import Classification, Trained
 from rgkit.train.device import DTYPES
 from rgkit.train.loop import Stepper
 

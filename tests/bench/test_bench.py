@@ -12,7 +12,7 @@ from rgkit.bench.blocks import MASKS, OneByOne, padding, pictures
 from rgkit.book import scorecard
 from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.source import IMAGENET
-from rgkit.runs.kinds import Classification
+from rgkit.runs.config import Classification
 
 TINY = Classification(model="resnet8(2)", batch=16)
 PIXELS = MASKS.replace(model="pspnet('resnet18', 4)", batch=4)

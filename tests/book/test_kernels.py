@@ -35,7 +35,7 @@ SHOWS = [
     "import multiprocessing as mp\nprint(mp.current_process().name, mp.parent_process())",
     "from tqdm import tqdm\nprint(sum(tqdm(range(3), disable=True)))",
     # A torch that a warm kernel has imported early trains alike.
-    "from rgkit.runs.grid import Grid, cross\nfrom rgkit.runs.kinds import Classification\n"
+    "from rgkit.runs.grid import Grid, cross\nfrom rgkit.runs.config import Classification\n"
     "tiny = Classification(data='digits', images=64, model='resnet8(2)', epochs=1)\n"
     "grid = Grid(cross(tiny, {'arm': ['plain', 'RG'], 'seed': [0]}), 'smoke')\n"
     "rgkit.run(grid, device='cpu', show=False).epochs.to_dict()",

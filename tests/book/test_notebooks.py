@@ -248,7 +248,7 @@ def test_parameters_reach_the_notebook_and_its_provenance(tmp_path):
     assert main(["run", str(path), "-p", "count=41", "-o", str(out)]) == 0
     executed = json.loads(out.read_text())
     assert "42\n" in out.read_text() or '"42' in out.read_text()
-    (facts,) = scorecard.outputs(executed, report.SOURCE_MIME)
+    (facts,) = report.outputs(executed, report.SOURCE_MIME)
     assert facts["parameters"] == {"count": 41}
 
 

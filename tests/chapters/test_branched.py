@@ -15,8 +15,8 @@ from rgkit.book.prose import hide_unmeasured
 from rgkit.book.report import SOURCE_MIME
 from rgkit.chapters import branched, calibration
 from rgkit.runs import profiles
+from rgkit.runs.config import ConfigError
 from rgkit.runs.grid import Grid
-from rgkit.runs.kinds import ConfigError
 from rgkit.runs.results import Results
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "calibrated-sgd" / "csgd-table2.ipynb"

@@ -10,8 +10,8 @@ from torch.nn.functional import conv2d, cross_entropy
 from rgkit.models.calibrated import Calibrated, GCConv2d, calibrate_after, gc_layers, optimized
 from rgkit.models.classification import build, cost
 from rgkit.models.names import GC, changed, model
+from rgkit.runs.config import Classification, ConfigError
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.tasks.classification import make_step
 from rgkit.train.loop import Training, train
 from rgkit.train.step import make_optimizer

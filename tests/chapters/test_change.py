@@ -9,8 +9,8 @@ import pytest
 
 from rgkit.chapters.change import bend, bends, gains
 from rgkit.chapters.depth import gradient_norms
+from rgkit.runs.config import Classification, ConfigError
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
 from rgkit.train.loop import train

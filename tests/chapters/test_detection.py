@@ -27,8 +27,8 @@ from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.scenes import scenes
 from rgkit.data.source import DataError
 from rgkit.models.calibrated import gc_layers
+from rgkit.runs.config import Classification, from_dict
 from rgkit.runs.grid import Grid, arm_of, cross
-from rgkit.runs.kinds import Classification, from_dict
 from rgkit.runs.records import Store
 from rgkit.runs.samples import SHOWN
 from rgkit.train.execute import run

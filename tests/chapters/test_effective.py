@@ -7,8 +7,8 @@ import pytest
 
 from rgkit.chapters.effective import effective_rates, expected, foretold, grown
 from rgkit.models.classification import build
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import ARMS, Grid, cross
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Store
 from rgkit.train.execute import run
 from rgkit.train.loop import weight_norm

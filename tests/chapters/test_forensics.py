@@ -10,8 +10,8 @@ from rgkit.chapters import forensics
 from rgkit.chapters.library import labels_of
 from rgkit.figures import plots
 from rgkit.method.schedules import Discarded
+from rgkit.runs.config import Classification, Segmentation
 from rgkit.runs.grid import Cell, Grid
-from rgkit.runs.kinds import Classification, Segmentation
 from rgkit.runs.records import Record, Store
 from rgkit.runs.results import Results, collect
 

@@ -20,8 +20,8 @@ from rgkit.chapters.image_folder import SOURCES, ImageFolder, task
 from rgkit.chapters.image_folder.task import Folder, evaluate_folder
 from rgkit.data.source import DataError, Dataset, Source, Split
 from rgkit.models.classification import build
+from rgkit.runs.config import Classification, ConfigError, from_dict
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
 from rgkit.train.execute import Pool
 from rgkit.train.loop import train
@@ -126,7 +126,7 @@ ALONE = TINY.replace(model="gc(2, 0.05, 0.001, base=\"plain_net(5, 4, 'none')\")
 
 TOGETHER = """
 import json, sys
-from rgkit.runs.kinds import from_dict
+from rgkit.runs.config import from_dict
 from rgkit.runs.records import Store
 from rgkit.train.execute import Pool
 

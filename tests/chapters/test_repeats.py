@@ -9,8 +9,8 @@ import pytest
 
 from rgkit.book import inputs
 from rgkit.chapters import repeats
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of, source
 from rgkit.runs.results import collect
 

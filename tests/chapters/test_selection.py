@@ -12,8 +12,8 @@ import pytest
 from rgkit.book.report import describe
 from rgkit.chapters import selection
 from rgkit.chapters.library import labels_of, recorded
+from rgkit.runs.config import Classification, Segmentation, Trained
 from rgkit.runs.grid import Cell, Grid
-from rgkit.runs.kinds import Classification, Segmentation, Trained
 from rgkit.runs.records import Record, Store
 from rgkit.runs.results import Results
 from rgkit.stats.differences import difference

@@ -8,8 +8,8 @@ import pytest
 from rgkit.book.plan import first_search
 from rgkit.chapters.tuned_recipe import best_rates
 from rgkit.data.source import Source
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross, in_order
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 
 BASE = Classification(data="digits", images=64, model="resnet8(2)", epochs=3, validation=20)

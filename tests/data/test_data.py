@@ -12,7 +12,7 @@ import pytest
 
 from rgkit.data import images, source
 from rgkit.data.source import DataError
-from rgkit.runs.kinds import Classification, Segmentation, Translation
+from rgkit.runs.config import Classification, Segmentation, Translation
 from rgkit.train.loop import Training
 
 CIFAR = ("cifar10", "cifar100")

@@ -18,8 +18,8 @@ from rgkit.cli import main
 from rgkit.method import formula, laws
 from rgkit.method.laws import law, stream
 from rgkit.method.schedules import schedule
+from rgkit.runs.config import Classification, ConfigError, from_dict
 from rgkit.runs.grid import Grid, arm_of, arms_for, coin_of, cross, mean_of
-from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.records import Store
 from rgkit.runs.results import collect
 from rgkit.train.loop import Training, train

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rgkit.figures import plots
+from rgkit.runs.config import Classification, ConfigError, Segmentation, Translation
 from rgkit.runs.grid import PROTOCOLS, Grid, cross, in_order
-from rgkit.runs.kinds import Classification, ConfigError, Segmentation, Translation
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
 from rgkit.train.loop import train

@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from rgkit.models.calibrated import SideBySide
 from rgkit.models.classification import build, cost
 from rgkit.models.names import changed, model, wrn_macs
+from rgkit.runs.config import Classification, ConfigError
 from rgkit.runs.grid import arm_of
-from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.train.loop import train
 
 TINY = Classification(data="digits", images=64, batch=32, epochs=2, augment="none", lr=0.05)

@@ -11,8 +11,8 @@ from rgkit.book.report import describe
 from rgkit.chapters.step_timing import StepTiming
 from rgkit.chapters.step_timing import grid as step_timing
 from rgkit.data.source import Source
+from rgkit.runs.config import Classification, ConfigError, from_dict
 from rgkit.runs.grid import ARMS, Grid, cross
-from rgkit.runs.kinds import Classification, ConfigError, from_dict
 from rgkit.runs.profiles import classification, no_runs
 from rgkit.runs.records import Record, Store, StoreError, fingerprint_of, source
 from rgkit.runs.results import collect

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rgkit.runs.config import NUMERICS, Trained
-from rgkit.runs.kinds import from_dict
+from rgkit.runs.config import NUMERICS, Trained, from_dict
 from rgkit.runs.records import NO_DATA, Record, fingerprint_of, read
 
 ROOT = Path(__file__).resolve().parents[2] / "results"

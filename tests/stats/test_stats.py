@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import Results, collect
 from rgkit.stats import differences

@@ -14,8 +14,8 @@ from rgkit.chapters import discarded
 from rgkit.data.source import Source
 from rgkit.figures import plots
 from rgkit.runs import profiles
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import collect
 from rgkit.stats.differences import contrasts

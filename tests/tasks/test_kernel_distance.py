@@ -15,8 +15,8 @@ from rgkit.data import images, pictures
 from rgkit.data.augment import Augmenter
 from rgkit.data.vision import import_torchvision
 from rgkit.models import classification
+from rgkit.runs.config import Translation, from_dict
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Translation, from_dict
 from rgkit.runs.records import Store
 from rgkit.runs.results import collect
 from rgkit.stats.differences import paired

@@ -19,8 +19,8 @@ from rgkit.data.scenes import VOID
 from rgkit.data.source import DataError, Source
 from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
+from rgkit.runs.config import Classification, Segmentation, from_dict
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification, Segmentation, from_dict
 from rgkit.runs.records import Store, fingerprint_of
 from rgkit.runs.samples import SHOWN, unpack
 from rgkit.tasks.segmentation import AUXILIARY, evaluate, label_pixels

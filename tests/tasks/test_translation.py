@@ -20,8 +20,8 @@ from rgkit.data.vision import import_torchvision
 from rgkit.figures.plots import metrics
 from rgkit.method import laws
 from rgkit.models.translation import build
+from rgkit.runs.config import Classification, Translation, from_dict
 from rgkit.runs.grid import Grid, arm_of, cross
-from rgkit.runs.kinds import Classification, Translation, from_dict
 from rgkit.runs.profiles import translation
 from rgkit.runs.records import Store, fingerprint_of
 from rgkit.runs.samples import KEPT, unpack

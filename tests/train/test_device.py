@@ -15,8 +15,8 @@ from rgkit.book import plan
 from rgkit.book.report import SOURCE_MIME, provenance
 from rgkit.chapters.step_timing import StepTiming
 from rgkit.chapters.step_timing.task import measure as time_steps
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Record, Store
 from rgkit.train import device
 from rgkit.train.device import arithmetic, device_name, processor
@@ -125,7 +125,7 @@ def test_steps_are_timed_in_the_arithmetic_of_the_machine(machine, monkeypatch):
 def test_without_avx512_a_run_is_in_float32():
     """The true way, in a process of its own: oneDNN reads the variable once."""
     code = (
-        "import json, sys; from rgkit.runs.kinds import from_dict; "
+        "import json, sys; from rgkit.runs.config import from_dict; "
         "from rgkit.train.perform import How, perform; "
         "found = perform(from_dict(json.loads(sys.argv[1])), How('cpu')).source; "
         "print(json.dumps([found['arithmetic'], found['processor']]))"

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from rgkit import cli
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross, in_order
-from rgkit.runs.kinds import Classification
 from rgkit.runs.records import Merged, Record, Store, append
 from rgkit.train.device import device_name, turn
 from rgkit.train.execute import Estimator, Pool, Progress, cost
@@ -191,7 +191,7 @@ def test_a_run_that_kills_its_process_fails_alone(tmp_path, monkeypatch):
 ENDLESS = """
 import multiprocessing, sys
 from pathlib import Path
-from rgkit.runs.kinds import Classification
+from rgkit.runs.config import Classification
 from rgkit.train.execute import Pool
 from rgkit.runs.records import Store
 

@@ -17,8 +17,8 @@ from rgkit.data.source import Split
 from rgkit.method.schedules import schedule
 from rgkit.models.cifar import SMALLEST, Airbench, Whitening
 from rgkit.models.classification import build, cost
+from rgkit.runs.config import Classification, ConfigError
 from rgkit.runs.grid import PROTOCOLS, arm_of
-from rgkit.runs.kinds import Classification, ConfigError
 from rgkit.tasks import classification
 from rgkit.train.loop import Training, train
 from rgkit.train.step import Lookahead, groups

@@ -18,8 +18,8 @@ from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.method.laws import law, stream
 from rgkit.method.schedules import schedule
 from rgkit.models.classification import build
+from rgkit.runs.config import Classification
 from rgkit.runs.grid import ARMS
-from rgkit.runs.kinds import Classification
 from rgkit.train.loop import Training, train
 from rgkit.train.step import PlainStep, classify
 
