@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgkit.book import build, kernels, notebook, plan, prose, scorecard
+from rgkit.book import build, kernels, notebook, plan, report, scorecard
 from rgkit.book.notebook import UsageError
 from rgkit.chapters import image_folder
 from rgkit.data import images, pictures
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output or Path("_build", "runs", path.name))
     message = kernels.execute(kernels.Task(build.page_of(path), path, output, values))
     if output.is_file():  # which it is not where no kernel came up
-        copy = prose.fill_in(json.loads(output.read_text()))
+        copy = report.fill_in(json.loads(output.read_text()))
         output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n")
     print(f"FAILED {path}: {message}" if message else output, file=sys.stderr if message else None)
     return int(bool(message))

@@ -15,8 +15,8 @@ from rgkit.data.pictures import load_masks
 from rgkit.data.scenes import VOID
 from rgkit.data.source import DataError
 from rgkit.runs.config import Segmentation
+from rgkit.runs.records import SHOWN
 from rgkit.runs.results import Results
-from rgkit.runs.samples import SHOWN
 
 PALETTE = "tab20"  # twenty colours; VOC's 21st class repeats the first, its background
 STRENGTH = 0.6  # of the labels over the picture

@@ -12,9 +12,8 @@ from rgkit.data.pictures import load_pairs
 from rgkit.data.source import DataError, Dataset
 from rgkit.figures.style import canvas, finish
 from rgkit.runs.config import Config, Translation
-from rgkit.runs.records import Record
+from rgkit.runs.records import SHOWN, Record, stops, unpack
 from rgkit.runs.results import Results
-from rgkit.runs.samples import SHOWN, stops, unpack
 
 Image = np.ndarray[Any, Any]  # [height, width, 3], or [height, width] for labels
 TRANSLATION = {  # what is measured of made pictures, and of the two networks

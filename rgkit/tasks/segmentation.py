@@ -13,7 +13,7 @@ from rgkit.data.augment import Augmenter, Masks
 from rgkit.data.scenes import VOID
 from rgkit.models.segmentation import build, find_weights
 from rgkit.runs.config import ConfigError, Segmentation
-from rgkit.runs.samples import SHOWN, pack
+from rgkit.runs.records import SHOWN, pack
 from rgkit.train.device import DTYPES
 from rgkit.train.loop import Split, Splits, Task, split
 from rgkit.train.step import PlainStep, forward, predictions
@@ -181,7 +181,7 @@ def evaluate(
 
 @torch.inference_mode()
 def label_maps(net: nn.Module, images: Augmenter, masks: Masks, autocast: bool) -> list[str]:
-    """Return the label of every pixel of the first pictures of a split, see `rgkit.runs.samples`.
+    """Return the label of every pixel of the first pictures of a split, see `rgkit.runs.records`.
 
     Parameters
     ----------

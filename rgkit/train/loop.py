@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -17,7 +17,6 @@ from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest
 from rgkit.models.calibrated import optimized
 from rgkit.runs.config import STEPS, Trained
-from rgkit.runs.samples import stops
 from rgkit.train.device import arithmetic, pick_device, reproducible
 
 Arrays = tuple[np.ndarray, np.ndarray]  # pictures, and what belongs to each of them
@@ -109,7 +108,7 @@ class Task:
     kinds : the kinds of steps that there are
     own : names of what the stepper has as its `own` after an epoch
     samples : like `evaluate`, at the end of a run, to texts that the record keeps
-    along : whether the first of them is kept on the way, too
+    along : from a number of epochs to those after which the first of them is kept, too
     options : from a config and a device to what else `evaluate` is given after the last epoch, for
         what would cost too much after each
     """
@@ -121,7 +120,7 @@ class Task:
     kinds: tuple[str, ...] = ("auto", "plain")
     own: tuple[str, ...] = ()
     samples: Callable[..., list[str]] = lambda net, images, labels, autocast: []
-    along: bool = False
+    along: Callable[[int], Sequence[int]] = lambda epochs: ()
     options: Callable[[Any, torch.device], dict[str, Any]] = lambda config, where: {}
 
 
@@ -131,7 +130,7 @@ class Outcome:
 
     ``status`` is "finished" or "diverged"; then ``diverged_at`` is the first step whose loss was
     not finite. ``epochs`` has a list per metric, a value for each epoch that was completed;
-    ``samples`` is what the task keeps of a few test pictures at the end, see `rgkit.runs.samples`,
+    ``samples`` is what the task keeps of a few test pictures at the end, see `rgkit.runs.records`,
     and ``along`` what it keeps of the first of them on the way.
     """
 
@@ -274,7 +273,7 @@ class Training:
             self.outcome.epochs[name].append(value)
         if self.over:
             self.outcome.samples = self._samples()
-        elif self.task.along and self.epoch in stops(config.epochs):
+        elif self.epoch in self.task.along(config.epochs):
             self.outcome.along += self._samples()[:1]
 
     def _samples(self) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import rgkit
-from rgkit.book import build, inputs, kernels
+from rgkit.book import build, kernels
 
 PAGES = build.book_notebooks()
 
@@ -19,16 +19,16 @@ PAGES = build.book_notebooks()
 def package(tmp_path, monkeypatch):
     """A copy of the package, to be edited, in the place of ours."""
     copy = tmp_path / "rgkit"
-    shutil.copytree(inputs.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(inputs, "PACKAGE", copy)
+    shutil.copytree(build.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(build, "PACKAGE", copy)
     return copy
 
 
 def edited(file: Path) -> dict[str, list[str]]:
     """The modules that are changed for each page when a file is; pages without any left out."""
-    before = {path.stem: inputs.code(path) for path in PAGES}
+    before = {path.stem: build.code(path) for path in PAGES}
     file.write_bytes(file.read_bytes() + b"\n")
-    after = {path.stem: inputs.code(path) for path in PAGES}
+    after = {path.stem: build.code(path) for path in PAGES}
     changed = {
         page: [name for name in parts if parts[name] != before[page].get(name)]
         for page, parts in after.items()
@@ -53,10 +53,10 @@ def test_editing_a_chapter_makes_its_own_pages_out_of_date_and_no_other(package,
 
 
 def test_every_chapter_module_is_somebodys_and_not_everybodys(package):
-    imports = {path.stem: set(inputs.code(path)) for path in PAGES}
+    imports = {path.stem: set(build.code(path)) for path in PAGES}
     # No page runs the first, and training in ranks imports the second for all.
     other = ("rgkit.chapters.own_classifier", "rgkit.chapters.image_folder")
-    for module in inputs._every_module(package):
+    for module in build._every_module(package):
         if module.startswith("rgkit.chapters.") and not module.startswith(other):
             pages = [page for page, names in imports.items() if module in names]
             assert 0 < len(pages) <= len(PAGES) / 3, module
@@ -80,10 +80,10 @@ def test_a_file_that_a_module_names_counts_with_it(package):
 
 
 def test_magics_and_broken_cells_hide_no_import():
-    assert inputs.imported("%matplotlib inline\nfrom rgkit.data import images") == {
+    assert build.imported("%matplotlib inline\nfrom rgkit.data import images") == {
         "rgkit.data.images"
     }
-    assert inputs.imported("import rgkit as") == set()
+    assert build.imported("import rgkit as") == set()
     assert set(dir(rgkit)) == set(rgkit.HOME_OF)
 
 

@@ -11,8 +11,7 @@ import pytest
 mpl.use("agg")
 
 from rgkit.book.notebook import UsageError, check_parameters, grid
-from rgkit.book.prose import hide_unmeasured
-from rgkit.book.report import SOURCE_MIME
+from rgkit.book.report import SOURCE_MIME, hide_unmeasured
 from rgkit.chapters import branched, calibration
 from rgkit.runs import profiles
 from rgkit.runs.config import ConfigError

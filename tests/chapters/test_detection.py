@@ -29,8 +29,7 @@ from rgkit.data.source import DataError
 from rgkit.models.calibrated import gc_layers
 from rgkit.runs.config import Classification, from_dict
 from rgkit.runs.grid import Grid, arm_of, cross
-from rgkit.runs.records import Store
-from rgkit.runs.samples import SHOWN
+from rgkit.runs.records import SHOWN, Store
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 from rgkit.train.perform import How, perform

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from rgkit.book import inputs
+from rgkit.book import build
 from rgkit.chapters import repeats
 from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
@@ -94,10 +94,10 @@ def test_without_a_second_run_the_figure_says_so(tmp_path):
 
 
 def test_a_page_is_out_of_date_when_a_second_run_arrives(store, monkeypatch):
-    monkeypatch.setattr(inputs, "Store", lambda: store)
-    monkeypatch.setattr(inputs, "grid", lambda path, parameters: GRID)
-    before = inputs.records(inputs.PACKAGE, {})
+    monkeypatch.setattr(build, "Store", lambda: store)
+    monkeypatch.setattr(build, "grid", lambda path, parameters: GRID)
+    before = build.records(build.PACKAGE, {})
     store.put(record(GRID[2].config, 60.0))
-    after = inputs.records(inputs.PACKAGE, {})
+    after = build.records(build.PACKAGE, {})
     assert len(before) == len(GRID) + 2
     assert set(after) - set(before) == set(store.repeats(GRID[2].config))

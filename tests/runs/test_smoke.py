@@ -10,8 +10,7 @@ import pytest
 
 from rgkit.book import build
 from rgkit.book.notebook import grid
-from rgkit.book.prose import glued, hide_unmeasured
-from rgkit.book.report import SOURCE_MIME, VERDICT_MIME
+from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, glued, hide_unmeasured
 from rgkit.book.scorecard import outputs
 from rgkit.runs.records import default_root
 

@@ -23,8 +23,7 @@ from rgkit.stats.differences import paired
 from rgkit.stats.verdicts import UNMEASURED
 from rgkit.tasks import classification as task
 from rgkit.tasks.classification import evaluate as classified
-from rgkit.tasks.pictures import Features, kernel_distance
-from rgkit.tasks.translation import evaluate
+from rgkit.tasks.translation import Features, evaluate, kernel_distance
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 

@@ -21,8 +21,7 @@ from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
 from rgkit.runs.config import Classification, Segmentation, from_dict
 from rgkit.runs.grid import Grid, cross
-from rgkit.runs.records import Store, fingerprint_of
-from rgkit.runs.samples import SHOWN, unpack
+from rgkit.runs.records import SHOWN, Store, fingerprint_of, unpack
 from rgkit.tasks.segmentation import AUXILIARY, evaluate, label_pixels
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train

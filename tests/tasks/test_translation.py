@@ -23,10 +23,8 @@ from rgkit.models.translation import build
 from rgkit.runs.config import Classification, Translation, from_dict
 from rgkit.runs.grid import Grid, arm_of, cross
 from rgkit.runs.profiles import translation
-from rgkit.runs.records import Store, fingerprint_of
-from rgkit.runs.samples import KEPT, unpack
-from rgkit.tasks.pictures import edges, psnr, ssim
-from rgkit.tasks.translation import TASK, PairStep, evaluate, two_weights
+from rgkit.runs.records import KEPT, Store, fingerprint_of, unpack
+from rgkit.tasks.translation import TASK, PairStep, edges, evaluate, psnr, ssim, two_weights
 from rgkit.train.execute import run
 from rgkit.train.loop import Training, train
 from rgkit.train.perform import How, perform
@@ -408,7 +406,9 @@ def test_a_record_keeps_what_becomes_of_the_first_picture_on_the_way(tmp_path, m
     assert len(set(seen)) == 4  # it learns something in every epoch
     assert kept.samples[0] == seen[-1]
     with monkeypatch.context() as patched:
-        patched.setattr("rgkit.train.loop.stops", lambda epochs: [])
+        patched.setattr(
+            "rgkit.tasks.translation.TASK", dataclasses.replace(TASK, along=lambda epochs: ())
+        )
         unseen = perform(longer, How("cpu"))
     assert unseen.along == []
     np.testing.assert_equal(unseen.epochs, record.epochs)

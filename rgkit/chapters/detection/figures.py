@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from rgkit.chapters.detection import Detection, load
 from rgkit.chapters.mask_plots import colours
 from rgkit.chapters.pictures import config_of, drawn, records_of
+from rgkit.runs.records import SHOWN
 from rgkit.runs.results import Results
-from rgkit.runs.samples import SHOWN
 
 MEASURES = {
     "test_map_11": "mean average precision, %",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rgkit.chapters.detection import Detection, load
 from rgkit.chapters.detection.network import HALF, Detector, Target, box_iou, build
 from rgkit.data.augment import Augmenter
-from rgkit.runs.samples import SHOWN
+from rgkit.runs.records import SHOWN
 from rgkit.train.device import DTYPES
 from rgkit.train.loop import Split, Splits, Task, split
 from rgkit.train.step import PlainStep, forward, predictions
