@@ -18,11 +18,12 @@ book: $(STAMP) ## execute the notebooks and build the book: _build/html/index.ht
 test: $(STAMP) ## all tests, those in a browser included where Chromium is installed
 	@$(BIN)/pytest -q -n 2 --dist loadfile
 
-lint: $(STAMP) ## ruff, mypy, and notebooks committed without outputs
+lint: $(STAMP) ## ruff, mypy, notebooks committed without outputs, and the size of the house
 	@$(BIN)/ruff check -q
 	@$(BIN)/ruff format --check -q
 	@$(BIN)/mypy
 	@$(BIN)/rgkit check
+	@$(BIN)/pytest -q tests/test_house.py
 
 # On a machine with nothing else to do: about 15 minutes on two cores.
 bench: $(STAMP) ## measure the speed of everything here, for the book's bench page

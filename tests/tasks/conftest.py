@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rgkit.data import pictures
 from rgkit.tasks import segmentation, translation
 
 
@@ -12,14 +13,17 @@ from rgkit.tasks import segmentation, translation
 def few_test_pictures() -> Iterator[None]:
     """Runs are measured on 40 test pictures, not on 200: most tests do not ask how well they do."""
     with pytest.MonkeyPatch.context() as patch:
-        for task in (segmentation, translation):
+        for task, whole in (
+            (segmentation, pictures.load_masks),
+            (translation, pictures.load_pairs),
+        ):
 
-            def load(*given, whole=task.datasets.load):
+            def load(*given, whole=whole):
                 found = whole(*given)
                 few = type(found.test)(*(part[:40] for part in found.test))
                 return dataclasses.replace(found, test=few)
 
-            patch.setattr(task.datasets, "load", load)
+            patch.setattr(pictures, whole.__name__, load)
             task._load.cache_clear()
         yield
     for task in (segmentation, translation):
