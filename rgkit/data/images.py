@@ -163,11 +163,10 @@ def hashed(images: Bytes, labels: NDArray[np.int64]) -> Iterator[Row]:
 @functools.cache
 def _load(name: str, folder: Path) -> Dataset:
     found = SOURCES[name]
-    if isinstance(found, Cifar):
-        splits = found.read(folder)
+    if name == "digits":
+        splits = _digits(found.sizes[0])
     else:
-        digits = name == "digits"
-        splits = _digits(found.sizes[0]) if digits else source.drawn(found, "labels", 32)
+        splits = source.drawn(found, "labels", 32) if found.embedded else found.read(folder)
     return source.checked(SOURCES, name, (hashed(*split) for split in splits))
 
 

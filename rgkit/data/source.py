@@ -84,6 +84,10 @@ class Source:
         paths = [(s, p) for s, part in zip(SPLITS, parts, strict=True) for i in part for p in i]
         return sorted(f"{split} {path.name} {path.stat().st_size}" for split, path in paths)
 
+    def read(self, folder: Path) -> tuple[Split, Split]:
+        """Return images and labels from the files, of a set that is read as a whole."""
+        raise DataError("its row does not say how its files are read, as rgkit.data.images.Cifar")
+
     def available(self) -> bool:
         """Say whether the set can be loaded here without a network."""
         try:

@@ -42,7 +42,7 @@ def measured(results: Results) -> tuple[str, str]:
     """Return the metric by which runs of this task are judged, and its words for an axis."""
     first = results.grid.cells[0].config if results.grid.cells else None
     name = first.measure if isinstance(first, Trained) else Trained.measure
-    return name, MEASURES[name]
+    return name, MEASURES.get(name, name)
 
 
 def draw_curves(ax: Axes, frame: pd.DataFrame, value: str, styles: Mapping[str, Look]) -> None:
@@ -72,7 +72,9 @@ def curves(
     epochs, value = results.epochs, value or measured(results)[0]
     if epochs.empty:
         return nothing_yet(results)
-    figure, parts = small_multiples(epochs, panels, rows, height=2.8, x="epoch", y=MEASURES[value])
+    figure, parts = small_multiples(
+        epochs, panels, rows, height=2.8, x="epoch", y=MEASURES.get(value, value)
+    )
     for ax, frame in parts:
         draw_curves(ax, frame, value, looks(epochs["arm"]))
     return finish(figure, results)

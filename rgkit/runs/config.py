@@ -130,7 +130,8 @@ class Trained(Config):
 
     Attributes
     ----------
-    measure : what a run of this task is judged by, of the metrics of an epoch
+    measure : what a run of this task is judged by, of the metrics of an epoch: a percentage, and
+        more is better, as the choice of a rate and the verdicts take it; of an error, 100 minus it
     smallest : the fewest images that a batch may have
     augments : the augmentations that the task knows
     sources : the data sets that the task knows, by name
@@ -495,10 +496,12 @@ def kind(task: str) -> type[Config]:
         return KINDS[task]
     name = f"rgkit.chapters.{task.replace('-', '_')}"
     known = find_spec(name) if task.replace("-", "").isidentifier() else None
-    found = getattr(import_module(name), "KIND", None) if known else None
-    if found is None:
+    if not known:
         raise ConfigError(f"task={task!r} given{nearest(task, list(KINDS))}")
-    return found  # type: ignore[no-any-return]
+    found: type[Config] | None = getattr(import_module(name), "KIND", None)
+    if found is None:
+        raise ConfigError(f"task={task!r} given, but {name} has no KIND, the class of its configs")
+    return found
 
 
 def from_dict(settings: Mapping[str, Any]) -> Config:

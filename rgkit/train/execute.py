@@ -364,6 +364,8 @@ def run(
     >>> run(grid, device="cpu", store=Store(tempfile.mkdtemp()), show=False).runs.status.tolist()
     ['finished']
     """
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid={grid!r} given; a Grid of cells, such as rgkit.cross makes them")
     if grid.profile == "smoke" and store is None:
         # A smoke test trains every time, and its records are no results: they go away.
         with tempfile.TemporaryDirectory(prefix="rgkit-smoke-") as folder:

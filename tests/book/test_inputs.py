@@ -59,7 +59,8 @@ def test_every_chapter_module_is_somebodys_and_not_everybodys(package):
     for module in build._every_module(package):
         if module.startswith("rgkit.chapters.") and not module.startswith(other):
             pages = [page for page, names in imports.items() if module in names]
-            assert 0 < len(pages) <= len(PAGES) / 3, module
+            assert pages, f"no notebook uses {module}: it is no chapter's"
+            assert len(pages) <= len(PAGES) / 3, f"{len(pages)} pages use {module}: it is a room's"
 
 
 def test_code_that_is_imported_in_a_function_or_by_a_name_of_rgkit_counts(package):
