@@ -205,8 +205,7 @@ class Trained(Config):
         if self.beta2 != Trained.beta2:
             require(self.optimizer == "adam", "beta2", self.beta2, "only adam has a second beta")
         object.__setattr__(self, "weight", str(laws.law(self.weight)))
-        schedule = schedules.schedule(self.schedule).effective()
-        object.__setattr__(self, "schedule", str(schedule))
+        object.__setattr__(self, "schedule", str(schedules.schedule(self.schedule).effective()))
         object.__setattr__(self, "model", str(self.network()))
 
     @property
@@ -496,11 +495,10 @@ def kind(task: str) -> type[Config]:
         return KINDS[task]
     name = f"rgkit.chapters.{task.replace('-', '_')}"
     known = find_spec(name) if task.replace("-", "").isidentifier() else None
-    if not known:
-        raise ConfigError(f"task={task!r} given{nearest(task, list(KINDS))}")
-    found: type[Config] | None = getattr(import_module(name), "KIND", None)
+    found: type[Config] | None = getattr(import_module(name) if known else None, "KIND", None)
     if found is None:
-        raise ConfigError(f"task={task!r} given, but {name} has no KIND, the class of its configs")
+        hint = f", but {name} has no KIND, the class of its configs"
+        raise ConfigError(f"task={task!r} given{hint if known else nearest(task, list(KINDS))}")
     return found
 
 
