@@ -155,7 +155,8 @@ def conclude(
     if says and claim in claims:
         raise ValueError(f"claim {claim!r} given with says={says!r}; the ledger has its words")
     if not says and claim not in claims:
-        raise ValueError(f"unknown claim {claim!r}{nearest(claim, list(claims))}")
+        hint = f"{nearest(claim, list(claims))} One of your own is given with says=..."
+        raise ValueError(f"unknown claim {claim!r}{hint}")
     if verdict not in VERDICTS:
         raise ValueError(f"verdict={verdict!r} given{nearest(verdict, list(VERDICTS))}")
     if profile == "smoke":

@@ -1,129 +1,136 @@
-"""Protocols and laws as axes of a grid, and the figures that tell a law's mean from its chance."""
+"""Laws of the loss weight: moments against a million draws, purity, and the papers' own numbers."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from rgkit.figures import plots
-from rgkit.runs.config import Classification, ConfigError, Segmentation, Translation
-from rgkit.runs.grid import PROTOCOLS, Grid, cross, in_order
-from rgkit.runs.records import Record, Store, fingerprint_of
-from rgkit.runs.results import collect
-from rgkit.train.loop import train
+from rgkit.method.laws import Beta, Coin, Linear, LongTail, Triangle, TwoPoint, Uniform, law
 
-NOISIER = "half rate, twice decay, batch 96"
-LAWS = ["plain", "constant 1/2", "constant(2)", "RG", "uniform(0, 2)", NOISIER]
-
-
-def test_a_protocol_is_what_the_forensics_say():
-    axes = {"protocol": list(PROTOCOLS["classification"]), "arm": ["plain"]}
-    cells = cross(Classification(), axes)
-    found = {c.labels["protocol"]: (c.config.schedule, c.config.weight_decay) for c in cells}
-    assert found == {
-        "code": ("poly(0.9, 'epoch')", 1e-4),
-        "early code": ("constant", 1e-4),  # what its optimizer saw
-        "paper": ("step(0.1, (0.5, 0.75))", 5e-4),
-        "airbench": ("triangular(0.2, 0.23, 0.07)", 0.002),  # none of the paper's
-    }
+MILLION = 1_000_000
+RANDOM = ["uniform(0, 1)", "uniform(0.5, 1)", "uniform(0, 2)", "coin", "coin(0.2)", "two_point"]
+RANDOM += ["beta", "beta(1, 3, 2)"]
+FIXED = ["constant(1)", "constant(0.5)", "linear", "linear(3, 0)", "long_tail", "late_drop"]
+FIXED += [f"triangle({p})" for p in (100, 50, 20, 10, 5)]
+FIXED += ["late('constant(0.5)', 0.8)", "late('linear(2, 0)', 0.5)"]
 
 
-def test_segmentation_has_protocols_of_its_own_and_translation_none():
-    cells = cross(Segmentation(), {"protocol": list(PROTOCOLS["segmentation"]), "arm": ["plain"]})
-    found = {c.labels["protocol"]: (c.config.schedule, c.config.weight_decay) for c in cells}
-    assert found == {"paper": ("poly(0.9, 'step')", 5e-4), "code": ("constant", 5e-4)}
-    with pytest.raises(ConfigError, match="'early code' given; did you mean 'code'"):
-        cross(Segmentation(), {"protocol": ["early code"]})
-    with pytest.raises(ConfigError, match="translation has none: classification, segmentation do"):
-        cross(Translation(), {"protocol": ["paper"]})
+@pytest.mark.parametrize("text", RANDOM)
+def test_moments_against_a_million_draws(text):
+    u = law(text).draw(np.arange(MILLION), seed=11)
+    m1, m2 = law(text).moments()
+    # Five standard errors of each mean: a wrong moment is hundreds away.
+    assert abs(u.mean() - m1) < 5 * u.std() / 1000
+    assert abs((u**2).mean() - m2) < 5 * (u**2).std() / 1000
+    assert u.min() >= 0
 
 
-def test_an_arm_is_applied_after_the_protocol_and_no_axis_may_contradict_it():
-    axes = {"protocol": ["paper"], "arm": ["half rate, twice decay"]}
-    (cell,) = cross(Classification(weight_decay=0.5), axes)
-    assert (cell.config.weight_decay, cell.config.lr) == (1e-3, 0.05)
-    with pytest.raises(ConfigError, match="'protocol' and 'weight_decay' given"):
-        cross(Classification(), axes | {"weight_decay": [1e-3]})
+@pytest.mark.parametrize("text", FIXED)
+def test_moments_of_laws_without_chance_are_averages_over_the_run(text):
+    epochs = 100
+    u = law(text).draw(np.arange(MILLION), np.arange(MILLION) * epochs // MILLION, epochs=epochs)
+    m1, m2 = law(text).moments(epochs)
+    np.testing.assert_allclose([u.mean(), (u**2).mean()], [m1, m2], rtol=1e-12)
+    assert np.array_equal(u, law(text).draw(0, np.arange(MILLION) * epochs // MILLION, seed=5))
 
 
-def test_an_unknown_protocol_is_refused_with_the_nearest_name():
-    with pytest.raises(ConfigError, match=r"protocol='papr' given; did you mean 'paper'"):
-        cross(Classification(), {"protocol": ["papr"]})
+def test_late_is_plain_until_then_and_the_same_draws_after():
+    steps = np.arange(1000)
+    one = law("late('uniform(0, 1)', 0.8)")
+    u = one.draw(steps, steps // 100, epochs=10, seed=3)
+    assert np.array_equal(u[:800], np.ones(800))
+    assert np.array_equal(u[800:], law("uniform").draw(steps, seed=3)[800:])
+    assert one.moments(10) == pytest.approx((0.8 + 0.2 / 2, 0.8 + 0.2 / 3))
+    assert str(law("late('uniform')")) == str(one)
+    for wrong in ("late('unifrom')", "late('uniform', 1.5)", "late(3)", "late('late')"):
+        with pytest.raises(ValueError, match=r"given|mean|form"):
+            law(wrong)
 
 
-def test_variations_carry_the_protocol_that_they_have():
-    base = {"protocol": ["paper"], "arm": ["plain"]}
-    cells = cross(Classification(), base, vary=[{"momentum": [0.9]}, {"lr": [0.2]}])
-    assert [c.labels["protocol"] for c in cells] == ["paper", "paper"]
-    assert {c.config.schedule for c in cells} == {"step(0.1, (0.5, 0.75))"}
+def test_closed_forms():
+    assert Uniform(0, 1).moments() == (1 / 2, 1 / 3)
+    assert Coin().moments() == pytest.approx((3 / 4, 2 / 3))  # forensics: the segmentation code
+    m1, m2 = Coin().moments()
+    assert m2 / m1**2 == pytest.approx(1.185, abs=5e-4)
+    assert 128 * m1**2 / m2 == pytest.approx(108)  # as a batch of 108 of 128
+    for twin in (TwoPoint(), Beta()):
+        assert twin.moments() == pytest.approx((1 / 2, 1 / 3), abs=1e-15)
+    assert Linear(2, 0).moments(100) == pytest.approx((1.01, 4 * (100 * 101 * 201 / 6) / 100**3))
 
 
-def test_runs_coincide_to_the_last_bit_until_a_late_law_sets_in():
-    tiny = Classification(data="digits", images=64, batch=32, model="resnet8(2)", epochs=5, lr=0.05)
-    laws = ["constant(1)", "late('uniform(0, 1)', 0.8)", "late('constant(0.1)', 0.8)"]
-    plain, *others = (train(tiny.replace(weight=law), "cpu").epochs for law in laws)
-    for epochs in others:
-        for name, values in plain.items():
-            if name != "u_std":
-                assert epochs[name][:4] == values[:4], name
-        assert epochs["weight_norm"][4] != plain["weight_norm"][4]
-        assert epochs["lr"] == plain["lr"]
+@pytest.mark.parametrize("text", RANDOM + FIXED)
+def test_pure_in_step_and_epoch(text):
+    one = law(text)
+    steps = np.arange(1000)
+    whole = one.draw(steps, steps // 10, seed=3)
+    assert float(one.draw(700, 70, seed=3)) == whole[700]
+    shuffled = np.random.default_rng(0).permutation(1000)
+    assert np.array_equal(one.draw(shuffled, shuffled // 10, seed=3), whole[shuffled])
+    assert str(law(str(one))) == str(one)
 
 
-@pytest.fixture
-def results(tmp_path):
-    store, axes = (
-        Store(tmp_path),
-        {"momentum": [0.5], "lr": [0.1, 0.2], "arm": LAWS, "seed": [0, 1]},
+@pytest.mark.parametrize("text", RANDOM)
+def test_seeds_differ(text):
+    steps = np.arange(50)
+    assert not np.array_equal(law(text).draw(steps, seed=0), law(text).draw(steps, seed=1))
+
+
+def test_draws_are_independent_from_step_to_step():
+    u = law("uniform(0, 1)").draw(np.arange(100_000), seed=1) - 0.5
+    for lag in (1, 2, 3, 4, 7):
+        assert abs((u[:-lag] * u[lag:]).mean() * 12) < 0.02
+
+
+def test_two_point_takes_two_values_and_coin_leaves_half_at_one():
+    u = law("two_point").draw(np.arange(10_000))
+    assert len(np.unique(u)) == 2
+    share = (law("coin").draw(np.arange(10_000)) == 1).mean()
+    assert share == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_papers_own_numbers():
+    at = np.array([0, 50, 90, 99])
+    np.testing.assert_allclose(law("linear(2, 0)").draw(0, at), [2, 1, 0.2, 0.02])
+    late = law("late_drop").draw(0, np.array([0, 69, 70, 99]))
+    np.testing.assert_allclose(late, [1, 1, 0.2, 2 / 3 - 99 / 150])
+    assert round(float(late[-1]), 4) == 0.0067
+    # Scaled to a run of another length: the same at the same part of the run.
+    assert law("late_drop").draw(0, 35, epochs=50) == pytest.approx(0.2)
+    np.testing.assert_allclose(
+        Triangle(10).draw(0, np.arange(10)), [0.4, 0.8, 1.2, 1.6, 2, 2, 1.6, 1.2, 0.8, 0.4]
     )
-    grid = Grid(cross(Classification(data="digits"), axes), "quick", "", tuple(axes))
-    source = {"commit": "c", "device": "d", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
-    for n, cell in enumerate(grid):
-        mark = fingerprint_of(cell.config)
-        epochs = {"test_accuracy": [50.0, 60.0 + n]}
-        record = Record(cell.config.key(mark), cell.config, mark, "finished", epochs, source)
-        store.put(record)
-    return collect(grid, store)
+    assert Triangle(5).draw(0, np.arange(6)).tolist() == [0.5, 1, 2, 1, 0.5, 0.5]
+    for period in (100, 50, 20):
+        cycle = Triangle(period).draw(0, np.arange(100))
+        assert cycle.max() == 2
+        assert np.array_equal(cycle[:period], cycle[:period][::-1])
+        assert np.argmax(cycle) == period // 2 - 1
+    tail = LongTail().draw(0, np.arange(100))
+    assert tail[0] == 2
+    assert (np.diff(tail) < 0).all()
+    assert 0 < tail[-1] < 0.02
 
 
-def test_every_law_stands_at_its_mean_and_the_line_joins_the_constants(results):
-    part = Grid(tuple(c for c in results.grid if c.labels["lr"] == 0.1), "quick", "", ("arm",))
-    runs = results.runs[results.runs["lr"] == 0.1]
-    shown = type(results)(part, results.records, runs, results.epochs)
-    (ax,) = plots.by_mean_weight(shown).axes
-    means = {str(line.get_label()): line.get_xdata()[0] for line in ax.lines if line.get_ms() == 9}
-    assert means == dict(zip(LAWS, [1.0, 0.5, 2.0, 0.5, 1.0, 0.5], strict=True))
-    (line,) = [line for line in ax.lines if line.get_color() == "#4c4c4c" and line.get_lw() == 1]
-    constants = runs[runs["arm"].isin(LAWS[:3])].groupby("arm")["final"].mean()
-    assert list(line.get_xdata()) == [0.5, 1.0, 2.0]
-    assert list(line.get_ydata()) == [
-        constants[a] for a in ("constant 1/2", "plain", "constant(2)")
-    ]
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("unifrom(0, 1)", "unknown loss weight 'unifrom'; did you mean 'uniform'"),
+        ("uniform(1, 0)", "low <= high"),
+        ("uniform(-1, 1)", "0 <= low"),
+        ("uniform(0, 1, 2)", r"does not fit uniform\(low=0, high=1\)"),
+        ("coin(1.5)", "p=1.5 given; from 0 to 1"),
+        ("triangle(7)", "5 or even"),
+        ("constant(-1)", "value=-1 given; 0 or more"),
+        ("beta(0, 1)", "must be positive"),
+        ("uniform(", "is not of the form"),
+        ("__import__('os')", "is not of the form|unknown loss weight"),
+    ],
+)
+def test_errors_say_what_was_given_and_what_is_right(text, message):
+    with pytest.raises(ValueError, match=message):
+        law(text)
 
 
-def test_nothing_recorded_is_drawn_as_that(tmp_path):
-    axes = {"momentum": [0.5], "arm": LAWS}
-    grid = Grid(cross(Classification(data="digits"), axes), "quick", "", tuple(axes))
-    figure = plots.by_mean_weight(collect(grid, Store(tmp_path)))
-    assert figure.axes[0].texts[0].get_text() == "not measured yet"
-
-
-def test_a_panel_may_stand_for_several_axes(results):
-    figure = plots.curves(results, panels=["lr", "arm"])
-    titles = [ax.get_title() for ax in figure.axes]
-    assert titles[:2] == ["lr 0.1, arm plain", "lr 0.1, arm constant 1/2"]
-    assert len(titles) == 2 * len(LAWS)
-
-
-def test_the_plan_takes_three_seeds_of_everything_before_more_of_anything():
-    urgent, later = (
-        Grid(cross(Classification(lr=lr), {"arm": ["plain", "RG"], "seed": range(5)}, priority))
-        for lr, priority in ((0.1, 1), (0.2, 2))
-    )
-    tuning = Grid(cross(Classification(lr=0.4), {"arm": ["plain"], "seed": [100]}, 3))
-    order = [(c.lr, c.seed) for c in in_order([later, tuning, urgent])]
-    assert order[:6] == [(0.1, seed) for seed in (0, 0, 1, 1, 2, 2)]
-    assert order[6:12] == [(0.2, seed) for seed in (0, 0, 1, 1, 2, 2)]
-    assert order[12] == (0.4, 100)  # its first seed, whatever its number
-    assert order[13:] == [(lr, seed) for lr in (0.1, 0.2) for seed in (3, 3, 4, 4)]
-    order = [(c.lr, c.seed) for c in in_order([urgent + tuning])]  # one grid, as a notebook joins
-    assert order[6:] == [(0.4, 100), *((0.1, seed) for seed in (3, 3, 4, 4))]
+def test_a_run_of_no_epochs_is_refused():
+    with pytest.raises(ValueError, match="epochs=0 given"):
+        law("linear").draw(0, 0, epochs=0)
