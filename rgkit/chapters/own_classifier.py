@@ -35,7 +35,7 @@ def make(path: Path, config: Classification = CONFIG) -> None:
 
     That is the config, the data's fingerprint, the accuracy in percent on all test images, and what
     `rgkit.runs.records.source` says. Raises ValueError, before anything is trained, for a path that
-    does not end with .npz or is there already: nothing is ever overwritten.
+    does not end with .npz, is there already, or has no folder: nothing is overwritten or lost.
 
     Examples
     --------
@@ -43,8 +43,8 @@ def make(path: Path, config: Classification = CONFIG) -> None:
     >>> tiny = CONFIG.replace(data="digits", images=64, model="resnet8(2)", epochs=1, batch=32)
     >>> make(Path(tempfile.mkdtemp(), "tiny.npz"), tiny)
     """
-    if path.exists() or path.suffix != ".npz":
-        raise ValueError(f"path={str(path)!r} given; a new file ending with .npz")
+    if path.exists() or path.suffix != ".npz" or not path.parent.is_dir():
+        raise ValueError(f"path={str(path)!r} given; a new file ending with .npz, in a folder")
     began, training = time.monotonic(), Training(config, "cpu")
     while not training.over:
         training.advance()
@@ -63,5 +63,18 @@ def make(path: Path, config: Classification = CONFIG) -> None:
         np.savez_compressed(file, provenance=np.array(json.dumps(facts)), **kept)
 
 
+def main(words: list[str]) -> int:
+    """Make the file that the command line names; 2 for wrong use, 1 where it cannot be made."""
+    if len(words) != 1:
+        print("usage: python -m rgkit.chapters.own_classifier FILE.npz", file=sys.stderr)
+        return 2
+    try:
+        make(Path(words[0]))
+    except (OSError, RuntimeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))
