@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgkit.book import build, kernels, notebook, plan, report, scorecard
+# What makes pages is imported where it is used: a bare machine that trains lacks its packages.
+from rgkit.book import notebook, plan
 from rgkit.book.notebook import UsageError
 from rgkit.chapters import image_folder
 from rgkit.data import images, pictures
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give either a notebook or --plan")
     if args.plan:
         return plan.run(args, _pairs(args.parameter))
+    from rgkit.book import build, kernels, report
+
     path = notebook.named(args.notebook)
     if args.help_notebook:
         for p in notebook.parameters(path).values():
@@ -51,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 def book(args: argparse.Namespace) -> int:
     """Execute what changed and build the HTML."""
+    from rgkit.book import build
+
     return build.build(Path(args.output), args.profile, args.jobs)
 
 
@@ -64,6 +69,8 @@ def bench(args: argparse.Namespace) -> int:
 
 def readme(args: argparse.Namespace) -> int:
     """Write the findings and the picture of the built book into README.md."""
+    from rgkit.book import scorecard
+
     return scorecard.readme(Path(args.output), check=args.check)
 
 
