@@ -1,4 +1,4 @@
-"""Networks for images of 32x32 by their widths: residual ones, ResNet-9 and airbench's."""
+"""Networks for images of 32x32 by their widths: residual ones, and airbench's."""
 
 from __future__ import annotations
 
@@ -100,31 +100,6 @@ def wide(depth: int, times: float, classes: int) -> nn.Module:
     tail = [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1)]
     tail += [nn.Flatten(), nn.Linear(widths[-1], classes)]
     return start(nn.Sequential(first, *layers, *tail))
-
-
-class _Residual(nn.Sequential):
-    """Layers whose output is added to their input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
-        return total
-
-
-def nine(width: int, classes: int) -> nn.Module:
-    """Return ResNet-9: eight convolutions in four widths, two skip connections, a linear layer."""
-
-    def layer(inside: int, out: int, pool: bool = True) -> nn.Module:
-        found = [resnet.conv3x3(inside, out), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-        return nn.Sequential(*found, *[nn.MaxPool2d(2)] * pool)
-
-    def twice(channels: int) -> nn.Module:
-        return _Residual(layer(channels, channels, False), layer(channels, channels, False))
-
-    one, two, four, eight = (width * times for times in (1, 2, 4, 8))
-    body = [layer(3, one, False), layer(one, two), twice(two), layer(two, four)]
-    body += [layer(four, eight), twice(eight)]
-    tail = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(eight, classes)]
-    return start(nn.Sequential(*body, *tail))
 
 
 # The network of the fast CIFAR-10 records (Jordan 2024, arXiv:2404.00498), at any width.

@@ -119,7 +119,7 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
         ``resnet8(width)``, ``resnet18``, ``resnet34``, ``resnext50``, ``mobilenetv2``,
         ``densenet121``, a small one of the last three, ``plain_net(depth, width, norm, stem)``,
         ``staged_resnet(widths, blocks)``, ``large_resnet(width)``, ``wrn(depth, times)``,
-        ``resnet9(width)``, ``airbench(width, bias_epochs)``; one of these in branches, ``gc(...)``,
+        ``airbench(width, bias_epochs)``; one of these in branches, ``gc(...)``,
         or several times over, ``side_by_side(copies, base)``; see `rgkit.models.names`.
     classes : int
         Number of outputs.
@@ -151,8 +151,6 @@ def build(name: str | Model, classes: int = 10, *, seed: int = 0) -> nn.Module:
                 return cifar.staged(widths, (2, 2, 2, 2), classes, large=True)
             case names.WRN(depth, times):
                 return cifar.wide(depth, times, classes)
-            case names.ResNet9(width):
-                return cifar.nine(width, classes)
             case names.Airbench(width, bias_epochs):
                 return cifar.Airbench(width, bias_epochs, classes)
             case names.GC():

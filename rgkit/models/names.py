@@ -150,14 +150,6 @@ class WRN(Model):
 
 
 @dataclass(frozen=True)
-class ResNet9(Model):
-    """The usual small network of fast CIFAR-10 training: 6.6 million parameters at width 64."""
-
-    name = "resnet9"
-    width: int = number(64, 1)
-
-
-@dataclass(frozen=True)
 class Airbench(Model):
     """The network of Jordan 2024: groups of width, 4*width and 4*width behind a whitening layer.
 

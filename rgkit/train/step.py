@@ -5,6 +5,7 @@ A tuned recipe has rates by group, a first bias that stops learning, and Lookahe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -88,13 +89,22 @@ def predictions(
         yield index, x, forward(see or net, x, autocast)
 
 
+@functools.lru_cache(
+    maxsize=2
+)  # it takes as long as some epochs on a GPU, and is the same for every run
+def whitened(images: Augmenter) -> Tensor:
+    """Return the weights of a first layer that whitens these images."""
+    layer = Whitening()
+    layer.whiten(images.plain(torch.arange(min(WHITENED, len(images)), device=images.where)))
+    return layer.weight
+
+
 def fresh(config: Classification, classes: int, images: Augmenter) -> nn.Module:
     """Return a network with the weights of the config's seed; a whitening layer sees the images."""
     net = build(config.model, classes, seed=config.seed)
     for layer in net.modules():
         if isinstance(layer, Whitening):
-            first = torch.arange(min(WHITENED, len(images)), device=images.scale.device)
-            layer.whiten(images.plain(first))
+            layer.weight.data.copy_(whitened(images))
     return net
 
 

@@ -28,7 +28,6 @@ COUNTS = {
     "wrn(28, 4)": 5_849_050,
     "gc(4, base='resnet8(16)')": 78_042 + 3 * (2 * (16 + 32 + 96 + 192) + 640) + 4 * (7 * 9 + 2),
     "side_by_side(3, 'resnet8(16)')": 3 * 78_042,
-    "resnet9(64)": 6_573_130,
     "airbench(64)": 1_971_640 + 2 * (64 + 2 * 256),  # with the scales of norms, which stay at one
 }
 
