@@ -138,7 +138,8 @@ def first_search(configs: list[Config], grids: list[Grid], store: Store) -> int 
     A grid may grow as records arrive: that of an arm at its own best rate is known only when the
     rate has been chosen. So the plan is asked again after each search for a rate.
     """
-    priority = {store.path(cell.config): cell.priority for one in grids for cell in one}
+    cells = sorted((cell for one in grids for cell in one), key=lambda cell: -cell.priority)
+    priority = {store.path(cell.config): cell.priority for cell in cells}  # the first that it has
     ends: dict[int, int] = {}
     for place, config in enumerate(configs, 1):
         if isinstance(config, Trained) and config.validation and not store.has(config):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -91,12 +93,13 @@ def test_what_is_missing_and_cannot_be_trained_here_is_replaced_by_embedded_data
     assert best_rates("quick", **own).search.profile == "quick"
 
 
-def test_the_plan_takes_thefirst_search_alone_and_is_then_asked_again(here):
+def test_the_plan_takes_the_first_search_alone_and_is_then_asked_again(here):
     other = Grid(cross(BASE.replace(validation=0), {"arm": ["plain"], "seed": [0]}, priority=9))
     late = Grid(cross(BASE.replace(lr=3.0), {"arm": ["plain"], "seed": [100]}, priority=5))
     plan = best_rates("quick", **SEARCH, priority=1)
-    grids = [plan.grid, late, other]
-    configs = in_order(grids)
+    shared = Grid(tuple(dataclasses.replace(cell, priority=5) for cell in plan.search))
+    grids = [plan.grid, shared + late, other]
+    configs = list(dict.fromkeys(in_order(grids)))
     assert first_search(configs, grids, here) == 12
     assert all(config.validation for config in configs[:12])
     fill(here, plan.search, {"plain": 0.1, "RG": 0.1})
