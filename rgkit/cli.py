@@ -201,6 +201,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, ConfigError) as error:
         print(f"rgkit: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nrgkit: stopped by Ctrl-C", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever read our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ def show(args: argparse.Namespace) -> int:
     for path in notebooks(args.only):
         found = grid(path, {"profile": args.profile})
         configs = {store.path(cell.config): cell.config for cell in found}
-        missing = {file: c for file, c in configs.items() if not file.is_file()}
+        missing = {file: c for file, c in configs.items() if not store.has(c)}
         costs = [estimate.seconds(c) for c in missing.values()]
         rows.append(
             {
@@ -74,18 +75,27 @@ def show(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[list[str]]:
-    """Collect the first Ctrl-C or SIGTERM instead of dying of it; the second one is obeyed."""
-    asked: list[str] = []
+def _interruptible() -> Iterator[list[signal.Signals]]:
+    """Collect the first Ctrl-C or SIGTERM instead of dying of it; the second one is obeyed.
+
+    Some programs, such as `timeout`, send it twice at once, to the process and to its group.
+    """
+    asked: list[signal.Signals] = []
+    first = 0.0
 
     def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(signal.Signals(number).name)
-        before.close()
-        print(
-            f"\n{asked[0]}: stopping after the epochs under way, which are checkpointed; "
-            "once more to stop at once",
-            file=sys.stderr,
-        )
+        nonlocal first
+        if asked and time.monotonic() - first > 1:
+            before.close()
+            signal.raise_signal(number)
+        elif not asked:
+            asked.append(signal.Signals(number))
+            first = time.monotonic()
+            print(
+                f"\n{asked[0].name}: stopping after the epochs under way, which are checkpointed; "
+                "once more to stop at once",
+                file=sys.stderr,
+            )
 
     with contextlib.ExitStack() as before:
         for one in (signal.SIGINT, signal.SIGTERM):
@@ -105,7 +115,7 @@ def _writable(name: str) -> Path:
 
 
 def run(args: argparse.Namespace, values: Mapping[str, str]) -> int:
-    """Train the missing runs in order of priority; return 1 if one failed.
+    """Train the missing runs in order of priority; return 1 if one failed, 130 after Ctrl-C.
 
     Those of a smoke test go away again unless $RGKIT_RESULTS names a place for them.
 
@@ -164,7 +174,7 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
         while True:
             grids = [grid(path, settings) for path, settings in given.items()]
             plan = {store.path(c): c for c in in_order(grids)}
-            missing = {path: c for path, c in plan.items() if not path.is_file()}
+            missing = {path: c for path, c in plan.items() if not store.has(c)}
             alone = {path: misplaced(config, world_size()) for path, config in missing.items()}
             left = {path: f": {why}" for path, why in alone.items() if why}
             left |= dict.fromkeys(begun_otherwise(grids, store, pool.how.arithmetic), ELSEWHERE)
@@ -190,7 +200,7 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
         print(f"none would end within {clock(args.time_limit)}: the shortest takes {shortest}")
     for config, reason in pool.failed.items():
         print(f"FAILED {config.brief()}: {reason}", file=sys.stderr)
-    return 1 if pool.failed else 0
+    return 128 + asked[0] if asked else int(bool(pool.failed))
 
 
 def merge(args: argparse.Namespace) -> int:

@@ -6,15 +6,16 @@ On the way between machines they are one file, an archive, a line per record.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import functools
+import hashlib
 import io
 import json
 import os
 import subprocess
-import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +31,9 @@ NO_TASKS = ("repeats", "bench")  # folders of a store in which no record counts
 # What a record holds, in the order of its file; the texts only of some tasks.
 ORDER = ("key", "numerics", "fingerprint", "config", "status", "diverged_at", "epochs", "source")
 TEXTS = ("samples", "along")
+
+
+SAID = {"commit", "device", "versions", "seconds", "date"}  # of every record's source
 
 
 class StoreError(RuntimeError):
@@ -68,7 +72,18 @@ class Record:
         epochs = {n: [float(f"{v:.7g}") for v in values] for n, values in self.epochs.items()}
         plain = {name: getattr(self, name) for name in ORDER}
         plain |= {"config": self.config.as_dict(), "epochs": epochs}
-        return plain | {name: texts for name in TEXTS if (texts := getattr(self, name))}
+        plain |= {name: texts for name in TEXTS if (texts := getattr(self, name))}
+        return plain | {"digest": digest(plain)}
+
+
+def digest(plain: Mapping[str, Any]) -> str:
+    """Return 16 hex digits of all that a record says but for its own digest.
+
+    >>> digest({"status": "finished"}) == digest({"digest": "0", "status": "finished"})
+    True
+    """
+    text = json.dumps({n: v for n, v in plain.items() if n != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint_of(config: Config) -> str:
@@ -76,7 +91,7 @@ def fingerprint_of(config: Config) -> str:
     return config.fingerprint() if isinstance(config, Trained) else NO_DATA
 
 
-def read(text: str, strict: bool = False) -> Record:
+def read(text: str | bytes, strict: bool = False) -> Record:
     """Return the record in a text; ValueError says why it is none.
 
     Parameters
@@ -90,22 +105,26 @@ def read(text: str, strict: bool = False) -> Record:
         given, numerics, mark = (found[name] for name in ("config", "numerics", "fingerprint"))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"not a whole record ({error})") from None
+    if found.get("digest", known := digest(found)) != known:  # older records have none
+        raise ValueError(f"its digest is {found['digest']}, but what it says has {known}")
     if strict and numerics != NUMERICS:
         raise ValueError(f"numerics version {numerics}, this is version {NUMERICS}")
     try:
         config = from_dict(given)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"its config cannot be run here: {error}") from None
-    if strict and mark != (known := fingerprint_of(config)):
-        raise ValueError(f"data fingerprint {mark}, here the data have {known}")
+    if strict and mark != (here := fingerprint_of(config)):
+        raise ValueError(f"data fingerprint {mark}, here the data have {here}")
     key, status, epochs, where = (found.get(n) for n in ("key", "status", "epochs", "source"))
     if numerics == NUMERICS and key != config.key(mark):
         raise ValueError(f"its key {key} is not that of its config")
     if status not in ("finished", "diverged"):
         raise ValueError(f"status {status!r}; finished or diverged can be merged")
-    if not isinstance(epochs, dict) or not isinstance(where, dict):
+    if not isinstance(epochs, dict) or not isinstance(where, dict) or not where.keys() >= SAID:
         raise ValueError("it does not say what was measured and where")
-    if not all(isinstance(values, list) for values in epochs.values()):
+    if not all(
+        isinstance(v, list) and all(type(x) in (int, float) for x in v) for v in epochs.values()
+    ):
         raise ValueError("its epochs are not lists of numbers")
     lengths = {len(values) for values in epochs.values()}
     wanted = config.epochs if isinstance(config, Trained) and status == "finished" else 0
@@ -119,24 +138,35 @@ def read(text: str, strict: bool = False) -> Record:
     return Record(key, config, mark, status, epochs, where, at, numerics, **texts)
 
 
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a new name beside a path, for what takes its place once it is whole; no part is left.
+
+    Raises OSError where nothing can be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}-{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _write(path: Path, text: str) -> bool:
     """Write a new file, whole or not at all; return whether there was none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part") as part:
-        part.write(text)
-        part.flush()
-        os.fsync(part.fileno())
-        os.fchmod(part.fileno(), 0o644)
+    with beside(path) as part:
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         try:
-            os.link(part.name, path)  # atomic, and fails where os.replace would overwrite
+            os.link(part, path)  # atomic, and fails where os.replace would overwrite
         except FileExistsError:
             return False
         except OSError:  # a file system without links
-            try:
-                with path.open("x") as file:
-                    file.write(text)
-            except FileExistsError:
+            if path.exists():
                 return False
+            os.replace(part, path)
     return True
 
 
@@ -148,7 +178,8 @@ def append(archive: Path, record: Record) -> None:
         if file.tell():  # a writer that was killed may have left half a line
             file.seek(-1, os.SEEK_END)
             line = line if file.read(1) == b"\n" else b"\n" + line
-        file.write(line)  # at once, so that several may append
+        while line:  # at once, so that several may append, unless the system takes a part only
+            line = line[file.write(line) or 0 :]
         os.fsync(file.fileno())
 
 
@@ -217,23 +248,22 @@ class Store:
         return self.root / config.task / f"{config.key(fingerprint_of(config))}.json"
 
     def get(self, config: Config) -> Record | None:
-        """Return the record of a config, or None if it has not been run."""
-        return self.read(self.path(config)) if self.has(config) else None
+        """Return the record of a config, None if it has not been run; for StoreError see `read`."""
+        path = self.path(config)
+        return self.read(path) if path.is_file() else None
 
     def has(self, config: Config) -> bool:
-        """Return whether a config has been run."""
-        return self.path(config).is_file()
+        """Return whether a config has been run; for StoreError see `read`."""
+        return self.get(config) is not None
 
     def repeats(self, config: Config) -> list[Path]:
         """Return the files of a config's later runs, whose numbers differ from the first one's."""
         return sorted(self.root.glob(f"repeats/{self.path(config).stem}-*.json"))
 
     def read(self, path: Path) -> Record:
-        """Read one record; StoreError names a file that is no record or was changed."""
-        try:
-            return read(path.read_text())
-        except ValueError as error:
-            raise StoreError(f"{path}: {error}; move it away") from None
+        """Read one record; StoreError names a file that is no record, or was changed or renamed."""
+        about = path.stat()
+        return _read(path, about.st_mtime_ns, about.st_size)
 
     def put(self, record: Record) -> Path:
         """Write a record; the first one wins, and another with other numbers is kept beside it.
@@ -293,13 +323,25 @@ class Store:
         return merged
 
 
-def _texts(archive: Path) -> Iterator[tuple[str, str]]:
+@functools.cache  # a file as it was then: plan, estimates and pages all ask for it
+def _read(path: Path, changed: int, size: int) -> Record:
+    try:
+        record = read(path.read_bytes())
+        name = path.stem.partition("-")[0]  # a repeat has more behind it
+        if record.numerics != NUMERICS or record.key != name:
+            raise ValueError(f"it is of the run {record.key}, numerics version {record.numerics}")
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}; move it away") from None
+    return record
+
+
+def _texts(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (where, text) of every record in an archive, in a store's folder, or in a plain one."""
     if archive.is_dir():
         for path in [*sorted(archive.glob("*.json")), *Store(archive).files()]:
-            yield str(path), path.read_text()
+            yield str(path), path.read_bytes()
         return
-    with archive.open() as file:
+    with archive.open("rb") as file:
         for number, line in enumerate(file, 1):
             yield f"{archive}: line {number}", line
 

@@ -81,7 +81,8 @@ def one_by_one(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, 
 
 def _worker(pipe: Connection) -> None:
     """Perform the runs that come through a pipe, until None does or its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says so
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the parent, which says so
+        signal.signal(number, signal.SIG_IGN)
 
     def tell(part: float, loss: float | None) -> None:
         with contextlib.suppress(OSError):
@@ -136,6 +137,10 @@ def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config
                 else:
                     free.append(pipe)
                     yield busy.pop(pipe), said
+    except KeyboardInterrupt:  # the second one, which is to end it at once
+        for process in started:
+            process.kill()
+        raise
     finally:
         for pipe in [*free, *busy]:
             pipe.close()

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from rgkit.runs.config import Config, ConfigError, Trained
 from rgkit.runs.grid import Grid, in_order
-from rgkit.runs.records import Record, Store, append
+from rgkit.runs.records import Record, Store, StoreError, append, beside
 from rgkit.runs.results import Results, collect
 from rgkit.train.engines import (
     KILLED,
@@ -134,7 +136,7 @@ class Progress:
         self.estimate, self.jobs, self.show = estimate, jobs, show
         self.parts: dict[Config, float] = dict.fromkeys(todo, 0.0)
         self.heard: dict[Config, float] = {}  # when a run last said how far it is
-        self.ended, self.spoke = 0, 0.0
+        self.ended, self.spoke, self.waits = 0, 0.0, False
         data = ", ".join(sorted({c.data for c in todo if isinstance(c, Trained)}) or ["no data"])
         self._say(f"{len(todo)} runs on {data}, {jobs} at a time")
 
@@ -172,6 +174,12 @@ class Progress:
     def drop(self, config: Config) -> None:
         """A run will not be taken up."""
         del self.parts[config]
+
+    def wait(self, runs: int) -> None:
+        """Nothing is left but so many runs that another process is at."""
+        if time.monotonic() - self.spoke > PAUSE or not self.waits:
+            self.waits = True
+            self._say(f"{runs} runs are another process's, waiting for them")
 
     def remaining(self) -> tuple[float, int]:
         """Return the seconds until the runs of known kinds are done, and how many are of others."""
@@ -217,6 +225,7 @@ class Pool:
     stopped : begun and checkpointed; the same command takes them up again
     left : not begun, because they would not have ended in time
     failed : with what went wrong; the others go on
+    elsewhere : another process is at them
 
     Examples
     --------
@@ -240,6 +249,8 @@ class Pool:
     stopped: list[Config] = field(default_factory=list)
     left: list[Config] = field(default_factory=list)
     failed: dict[Config, str] = field(default_factory=dict)
+    elsewhere: list[Config] = field(default_factory=list)
+    claims: dict[Config, FileLock] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from rgkit.train.device import pick_device
@@ -271,6 +282,15 @@ class Pool:
                 raise ConfigError(why)
         if not todo:
             return self
+        for folder in {self.store.path(c).parent for c in todo} if writes() else ():
+            try:
+                with beside(folder / "trial") as part:
+                    part.touch()
+            except OSError as error:
+                raise StoreError(
+                    f"{folder}: no record can be written there ({error.strerror}); "
+                    "RGKIT_RESULTS=FOLDER names another place"
+                ) from None
         # What is timed runs alone; what is trained can share the machine.
         timed = [c for c in todo if not isinstance(c, Trained)]
         trained = [c for c in todo if c not in timed]
@@ -286,12 +306,19 @@ class Pool:
             (several, killed, replace(work, jobs=1)),
         ]
         with turn(self.where):
-            for way, some, its_work in ways:
-                for config, outcome in way(self.waiting(some), its_work):
-                    if outcome == KILLED and config not in killed:
-                        killed.append(config)
-                    else:
-                        self._enter(config, outcome)
+            while ways:
+                for way, some, its_work in ways:
+                    for config, outcome in way(self.waiting(some), its_work):
+                        if outcome == KILLED and config not in killed:
+                            killed.append(config)
+                        else:
+                            self._enter(config, outcome)
+                killed.clear()
+                others, self.elsewhere = self.elsewhere, []
+                ways = [(several, others, work), ways[-1]] if others else []
+                if others:
+                    self.progress.wait(len(others))
+                    time.sleep(1)
         return self
 
     def over(self) -> bool:
@@ -299,15 +326,38 @@ class Pool:
         return self.stop() or time.monotonic() > self.deadline
 
     def waiting(self, configs: Iterable[Config]) -> Iterator[Config]:
-        """Hand out the configs that can end in time, each when it is asked for."""
+        """Hand out the configs that can end in time, each when it is asked for.
+
+        One that another process is at is put aside, in `elsewhere`.
+        """
         for config in configs:
-            if self.store.has(config):  # another process has been faster
-                self.progress.drop(config)
-            elif self.over() or not self._fits(config):
+            if self.over() or not self._fits(config):
                 self.left.append(config)
+                self.progress.drop(config)
+            elif not self._claim(config):
+                self.elsewhere.append(config)
+            elif self.store.has(config):  # another process has been faster
+                self._release(config)
                 self.progress.drop(config)
             else:
                 yield config
+
+    def _claim(self, config: Config) -> bool:
+        """Claim a run, or say that another process has; a claim dies with its process."""
+        path = self.store.root / "checkpoints" / f"{self.store.path(config).stem}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim = self.claims.setdefault(config, FileLock(path))
+        try:
+            claim.acquire(timeout=0)
+        except Timeout:
+            del self.claims[config]
+            return False
+        return True
+
+    def _release(self, config: Config) -> None:
+        claim = self.claims.pop(config)
+        claim.release(force=True)
+        Path(claim.lock_file).unlink(missing_ok=True)
 
     def _fits(self, config: Config) -> bool:
         """Whether a run is known to end in time, or is to be taken up however long it takes.
@@ -334,12 +384,25 @@ class Pool:
             if whole and isinstance(config, Trained):
                 said = f"{outcome.epochs[config.measure][-1]:.2f} %"
             self.progress.end(config, f"{said}, {outcome.source['seconds']:.0f} s", whole)
+        self._release(config)
 
     def _write(self, record: Record) -> None:
-        """Write a record, to the archive too; only then is its checkpoint of no more use."""
-        if self.out is not None:
-            append(self.out, record)
-        self.store.put(record)
+        """Write a record, to the archive too; only then is its checkpoint of no more use.
+
+        Raises OSError where one of the two cannot be written; the record is then in the other, and
+        in an archive among the system's temporary files.
+        """
+        try:
+            try:
+                if self.out is not None:
+                    append(self.out, record)
+            finally:
+                self.store.put(record)
+        except OSError as error:
+            rescue = Path(tempfile.gettempdir(), "rgkit-rescued.jsonl")
+            append(rescue, record)
+            words = f"{error}; the record is in {rescue}, for rgkit results merge"
+            raise OSError(words) from error
         self.how.checkpoint(record.config).remove()
 
 

@@ -7,8 +7,8 @@ import os
 import pickle
 import re
 import sys
-import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,11 +18,16 @@ import torch
 from torch import distributed
 
 from rgkit.runs.config import Config, ConfigError, Trained
-from rgkit.runs.records import Record, Store, commit, fingerprint_of, source
+from rgkit.runs.records import Record, Store, beside, commit, fingerprint_of, source
 from rgkit.train.device import arithmetic, device_name, pick_device, processor
 from rgkit.train.loop import Training
 
 EVERY = 30.0  # seconds between checkpoints: a run shorter than that writes none
+# What a file raises that is no checkpoint, or not one of this run.
+UNREADABLE = (
+    OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError,
+    pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 class Checkpoint:
@@ -42,7 +47,7 @@ class Checkpoint:
     Examples
     --------
     >>> from rgkit.runs.config import Classification
-    >>> Checkpoint(Store(tempfile.mkdtemp()), Classification()).load("cpu") is None
+    >>> Checkpoint(Store("nowhere"), Classification()).load("cpu") is None
     True
     """
 
@@ -63,18 +68,22 @@ class Checkpoint:
         return time.monotonic() - self.last >= self.every
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a state of tensors, numbers and text; whenever this is cut short, one is whole."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=self.path.parent, prefix=f"{self.key}-", suffix=".part", delete=False
-        ) as file:
-            torch.save({"key": self.key, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        # Where it is gone, another process has ended this run and has cleared up.
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(file.name, self.path)
+        """Write a state of tensors, numbers and text; whenever this is cut short, one is whole.
+
+        Where it cannot be written, the run goes on without, and a line says so.
+        """
         self.last = time.monotonic()
+        try:
+            with beside(self.path) as part:
+                with part.open("xb") as file:
+                    torch.save({"key": self.key, **state}, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                # Where it is gone, another process has ended this run and has cleared up.
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(part, self.path)
+        except (OSError, RuntimeError) as error:  # torch's own where a disk is full
+            print(f"{self.path}: no checkpoint ({error}); the run goes on", file=sys.stderr)
 
     def load(self, device: Any) -> dict[str, Any] | None:
         """Return the state on a device, or None where there is none that can be read.
@@ -84,11 +93,13 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
+            if damaged := zipfile.ZipFile(self.path).testzip():  # torch looks at no checksum
+                raise ValueError(f"{damaged} is damaged")
             state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
             if state["key"] != self.key:
                 raise ValueError(f"it belongs to the run {state['key']}")
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as e:
-            print(f"{self.path}: no readable checkpoint ({e}); starting over", file=sys.stderr)
+        except UNREADABLE as error:
+            print(f"{self.path}: no readable checkpoint ({error}); starting over", file=sys.stderr)
             return None
         return state
 
@@ -192,11 +203,16 @@ def perform(
         kept = how.checkpoint(config, f"{training.step.name} {name}") if how.store else None
         resumed = 0
         if found := kept.load(where) if kept else None:
-            begun = found.get("arithmetic", config.precision)  # older ones had that of the config
-            if begun != training.config.precision:
-                training = Training(config, how.device, how.step, used=begun)
-            training.load(found)
-            start, resumed = start - found["seconds"], found["resumed"] + 1
+            try:
+                begun = found.get("arithmetic", config.precision)  # older ones had the config's
+                if begun != training.config.precision:
+                    training = Training(config, how.device, how.step, used=begun)
+                training.load(found)
+                start, resumed = start - found["seconds"], found["resumed"] + 1
+            except UNREADABLE as error:
+                words = f"a checkpoint that does not fit ({error}); starting over"
+                print(f"{kept and kept.path}: {words}", file=sys.stderr)
+                training = Training(config, how.device, how.step)
         tell(training.epoch / config.epochs, training.loss)
         while not training.over:
             training.advance()

@@ -142,6 +142,11 @@ def test_a_damaged_or_edited_record_is_an_error_that_names_the_file(tmp_path):
     with pytest.raises(StoreError, match=path.name):
         store.get(TINY)
     path.write_text(text.replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(StoreError, match=f"{path.name}: its digest is"):
+        store.get(TINY)
+    older = json.loads(text.replace('"seed": 0', '"seed": 1'))
+    del older["digest"]
+    path.write_text(json.dumps(older))
     with pytest.raises(
         StoreError, match=f"{path.name}: its key .* is not that of its config; move it away"
     ):

@@ -19,7 +19,7 @@ import torch
 from rgkit import cli
 from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross, in_order
-from rgkit.runs.records import Merged, Record, Store, append
+from rgkit.runs.records import Merged, Record, Store, append, digest
 from rgkit.train.device import device_name, turn
 from rgkit.train.execute import Estimator, Pool, Progress, cost
 from rgkit.train.perform import Checkpoint, How, perform
@@ -117,7 +117,7 @@ def test_nothing_is_begun_that_cannot_end_in_time(tmp_path):
     assert run_missing([TINY.replace(seed=2)], store, time_limit=-1).finished == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "flipped"])
 def test_a_damaged_checkpoint_starts_the_run_over_and_says_so(tmp_path, damage, capsys):
     store = Store(tmp_path)
     kept = Checkpoint(store, RUN, 0, WAY)
@@ -126,10 +126,36 @@ def test_a_damaged_checkpoint_starts_the_run_over_and_says_so(tmp_path, damage, 
     if damage == "other":
         Checkpoint(store, TINY, way=WAY).save({"epochs": {}})
         data = Checkpoint(store, TINY, way=WAY).path.read_bytes()
-    kept.path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": data}[damage])
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1  # among the weights: torch itself would load it
+    damaged = {"cut": data[: len(data) // 2], "empty": b"", "other": data, "flipped": flipped}
+    kept.path.write_bytes(damaged[damage])
     assert run_missing([RUN], store, jobs=1).finished == [RUN]
     assert "no readable checkpoint" in capsys.readouterr().err
     assert store.get(RUN).epochs == perform(RUN, How("cpu")).as_dict()["epochs"]
+
+
+@pytest.mark.parametrize("lost", ["net", "resumed", "step"])
+def test_a_checkpoint_that_does_not_fit_starts_the_run_over_and_says_so(tmp_path, lost, capsys):
+    store = Store(tmp_path)
+    kept = Checkpoint(store, RUN, 0, WAY)
+    run_missing([RUN], store, jobs=1, every=0, time_limit=0.2)
+    state = kept.load("cpu")
+    kept.save({name: value for name, value in state.items() if name not in (lost, "key")})
+    assert run_missing([RUN], store, jobs=1).finished == [RUN]
+    assert "a checkpoint that does not fit" in capsys.readouterr().err
+    assert store.get(RUN).epochs == perform(RUN, How("cpu")).as_dict()["epochs"]
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_run(tmp_path, monkeypatch, capsys):
+    def full(state: object, file: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.save", full)
+    assert run_missing([RUN], Store(tmp_path), jobs=1, every=0).finished == [RUN]
+    assert "no checkpoint ([Errno 28] No space left" in capsys.readouterr().err
+    assert checkpoints(tmp_path) == []
 
 
 def test_a_checkpoint_holds_no_code(tmp_path):
@@ -330,12 +356,107 @@ def test_a_file_system_without_links_loses_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.rglob("*.*")] == [path.name]
 
 
-def test_an_archive_has_what_the_store_could_not_take(tmp_path, monkeypatch):
-    monkeypatch.setattr(Store, "put", lambda self, record: (_ for _ in ()).throw(OSError("full")))
-    out = tmp_path / "out.jsonl"
+def fails(*given: object) -> None:
+    raise OSError(28, "full")
+
+
+@pytest.mark.parametrize("broken", ["store", "archive"])
+def test_one_place_has_what_the_other_could_not_take(tmp_path, monkeypatch, broken):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if broken == "store":
+        monkeypatch.setattr(Store, "put", fails)
+    else:
+        kept = append
+        monkeypatch.setattr(
+            "rgkit.train.execute.append",
+            lambda path, record: fails() if path.name == "out.jsonl" else kept(path, record),
+        )
+    store, out = Store(tmp_path / "results"), tmp_path / "out.jsonl"
+    with pytest.raises(OSError, match=r"full; the record is in .*rgkit-rescued.jsonl"):
+        run_missing([TINY], store, out=out)
+    assert len(list(store)) == (broken == "archive")
+    assert out.is_file() == (broken == "store")
+    monkeypatch.undo()
+    assert Store(tmp_path / "new").merge(tmp_path / "rgkit-rescued.jsonl") == Merged(added=1)
+
+
+def test_a_full_disk_without_links_leaves_no_record_and_no_part(tmp_path, monkeypatch):
+    record = perform(TINY, How("cpu"))
+    monkeypatch.setattr("os.link", fails)
+    monkeypatch.setattr("os.replace", fails)
     with pytest.raises(OSError, match="full"):
-        run_missing([TINY], Store(tmp_path / "results"), out=out)
-    assert len(out.read_text().splitlines()) == 1
+        Store(tmp_path).put(record)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+SHORT = """
+import resource, signal, sys
+from pathlib import Path
+from rgkit.runs.records import Store, append
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    append(Path(sys.argv[2]), next(iter(Store(sys.argv[1]))))
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_an_archive_that_takes_half_a_record_says_so(packed, tmp_path):
+    """The system writes as much as it can, and only the next try fails."""
+    _, store, _ = packed
+    words = [sys.executable, "-c", SHORT, store.root, tmp_path / "small.jsonl"]
+    assert "File too large" in subprocess.run(words, capture_output=True, text=True).stdout
+
+
+def test_a_store_that_cannot_be_written_is_found_out_first(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results").write_text("a file where a folder is wanted")
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path / "results"))
+    assert cli.main(["run", "--plan", "--profile", "smoke", "--only", "cost"]) == 1
+    said = capsys.readouterr().err
+    assert "no record can be written there (" in said
+    assert "runs on" not in said
+
+
+@pytest.mark.parametrize("damage", ["empty", "changed", "renamed"])
+@pytest.mark.parametrize("verb", [["plan"], ["run", "--plan"]])
+def test_a_record_that_is_not_what_was_written_counts_nowhere(
+    tmp_path, monkeypatch, capsys, damage, verb
+):
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
+    words = ["--profile", "smoke", "--only", "csgd-table3"]
+    assert cli.main(["run", "--plan", *words]) == 0
+    first, second = sorted(tmp_path.glob("*/*.json"))[:2]
+    text = {"empty": "", "changed": first.read_text().replace("finished", "diverged")}
+    first.write_text(text.get(damage, second.read_text()))
+    capsys.readouterr()
+    assert cli.main([*verb, *words]) == 1
+    assert f"{first}: " in capsys.readouterr().err
+
+
+# --- several processes on one store -----------------------------------------------------------
+
+
+def _share(root: str, configs: list[Classification], found: object) -> None:
+    found.put([c.seed for c in run_missing(configs, Store(root), jobs=1).finished])
+
+
+def test_two_plans_on_one_store_do_nothing_twice(tmp_path):
+    """And each ends when all is there: what follows may need it."""
+    configs = [TINY.replace(seed=seed, epochs=3) for seed in range(8)]
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    two = [context.Process(target=_share, args=(str(tmp_path), configs, found)) for _ in "ab"]
+    for process in two:
+        process.start()
+    done = [found.get(timeout=120) for _ in two]
+    for process in two:
+        process.join()
+    assert sorted(seed for seeds in done for seed in seeds) == list(range(8))
+    assert len(list(Store(tmp_path))) == 8
+    assert not (tmp_path / "repeats").exists()
+    assert list(tmp_path.glob("checkpoints/*")) == []
 
 
 def test_a_record_with_nan_is_merged_once(tmp_path):
@@ -463,6 +584,7 @@ def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
     text = out.read_text().splitlines()[0]
     found = json.loads(text)
     found["epochs"]["test_accuracy"] = [99.0]
+    del found["digest"]
     out.write_text(json.dumps(found) + "\n")
     assert there.merge(out) == Merged(repeats=1)
     assert len(list(there.root.glob("repeats/*.json"))) == 1
@@ -479,6 +601,8 @@ def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
         ({"status": "running"}, "status 'running'"),
         ({"epochs": {"test_accuracy": [1.0, 2.0]}}, "finished, but with [2] epochs of 1"),
         ({"source": None}, "does not say what was measured and where"),
+        ({"source": {"device": "abacus"}}, "does not say what was measured and where"),
+        ({"epochs": {"test_accuracy": ["9"]}}, "its epochs are not lists of numbers"),
     ],
 )
 def test_what_disagrees_is_refused_with_the_reason_and_the_rest_is_merged(
@@ -486,12 +610,27 @@ def test_what_disagrees_is_refused_with_the_reason_and_the_rest_is_merged(
 ):
     out, _, _ = packed
     first, second = out.read_text().splitlines()
-    out.write_text(json.dumps(json.loads(first) | change) + "\n" + second + "\n")
+    changed = json.loads(first) | change
+    out.write_text(json.dumps(changed | {"digest": digest(changed)}) + "\n" + second + "\n")
     merged = Store(tmp_path / "here").merge(out)
     assert merged.added == 1
     assert len(merged.refused) == 1
     assert merged.refused[0].startswith(f"{out}: line 1: ")
     assert reason in merged.refused[0]
+
+
+def test_a_bad_byte_or_a_null_spoils_no_other_line(packed, tmp_path):
+    out, _, _ = packed
+    first, second = out.read_bytes().splitlines()
+    spoilt = first.replace(b"finished", b"fin\xffshed"), b"null", first.replace(b"0.1", b"0.2", 1)
+    out.write_bytes(b"\n".join([*spoilt, second, b""]))
+    merged = Store(tmp_path / "here").merge(out)
+    assert merged.added == 1
+    for line, (said, why) in enumerate(
+        zip(merged.refused, ("decode", "whole", "digest"), strict=True)
+    ):
+        assert said.startswith(f"{out}: line {line + 1}: ")
+        assert why in said
 
 
 def test_half_a_line_spoils_no_other(packed, tmp_path):
@@ -594,9 +733,47 @@ def test_one_interrupt_checkpoints_and_exits_well(tmp_path):
                 process.send_signal(signal.SIGTERM)
                 break
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 128 + signal.SIGTERM
     assert "not begun" in said
     assert list((tmp_path / "results").glob("classification/*.json"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("how", ["both at once", "once more"])
+def test_signals_to_the_whole_group_lose_nothing_and_a_second_ctrl_c_ends_it(tmp_path, how):
+    """`timeout` sends SIGTERM to the process and to its group; a terminal Ctrl-C to the group."""
+    program = "import sys; from rgkit.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = os.environ | {"RGKIT_RESULTS": str(tmp_path)}
+    words = ["run", "--plan", "--profile", "smoke", "--only", "published", "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words, "-p", "epochs=100000"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert "runs on digits" in process.stderr.readline()
+    time.sleep(12)  # the workers import torch and begin
+    number = signal.SIGTERM if how == "both at once" else signal.SIGINT
+    if number == signal.SIGTERM:
+        process.send_signal(number)
+    os.killpg(process.pid, number)
+    if number == signal.SIGINT:
+        time.sleep(1.2)
+        os.killpg(process.pid, number)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+    if number == signal.SIGTERM:
+        assert "2 stopped at a checkpoint" in said
+        assert len(list(tmp_path.glob("checkpoints/*/*.pt"))) == 2
+
+
+def test_ctrl_c_is_a_line_and_no_traceback(monkeypatch, capsys):
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rgkit.book.plan.notebooks", interrupted)
+    assert cli.main(["plan"]) == 130
+    assert capsys.readouterr().err == "\nrgkit: stopped by Ctrl-C\n"
 
 
 def test_the_plan_goes_on_with_runs_that_only_its_records_call_for(tmp_path, monkeypatch, capsys):
