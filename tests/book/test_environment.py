@@ -187,3 +187,16 @@ def test_nms_equals_its_slow_twin(threshold):
 
 def test_nms_of_nothing_is_nothing():
     assert vision._nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
+
+
+def test_workflows_name_the_actions_that_they_use_by_commit():
+    """A tag can be moved to other code."""
+    used = [
+        line.partition("uses:")[2].strip()
+        for path in ROOT.glob(".github/workflows/*.yml")
+        for line in path.read_text().splitlines()
+        if "uses:" in line
+    ]
+    assert len(used) > 8
+    for action in used:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v[\d.]+", action), action
