@@ -21,7 +21,8 @@ from rgkit.runs.config import Config, Trained
 from rgkit.runs.grid import Grid, blocks, in_order
 from rgkit.runs.records import Merged, Store
 from rgkit.train.engines import world_size, writes
-from rgkit.train.execute import Estimator, Pool, clock
+from rgkit.train.execute import Pool
+from rgkit.train.progress import Estimator, clock
 
 LINE = "{notebook:<28}{profile:<12}{runs:>6}{recorded:>10}{missing:>9} "  # of the plan
 ELSEWHERE = (

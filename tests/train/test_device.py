@@ -20,9 +20,10 @@ from rgkit.runs.grid import Grid, cross
 from rgkit.runs.records import Record, Store
 from rgkit.train import device
 from rgkit.train.device import arithmetic, device_name, processor
-from rgkit.train.execute import FLOAT32, Estimator, run
+from rgkit.train.execute import run
 from rgkit.train.loop import train
 from rgkit.train.perform import Checkpoint, How, perform
+from rgkit.train.progress import FLOAT32, Estimator
 
 CPU = torch.device("cpu")
 TINY = Classification(data="digits", images=64, model="resnet8(2)", epochs=4, batch=32)

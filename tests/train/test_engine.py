@@ -21,8 +21,9 @@ from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross, in_order
 from rgkit.runs.records import Merged, Record, Store, append, digest
 from rgkit.train.device import device_name, turn
-from rgkit.train.execute import Estimator, Pool, Progress, cost
+from rgkit.train.execute import Pool
 from rgkit.train.perform import Checkpoint, How, perform
+from rgkit.train.progress import Estimator, Progress, cost
 
 RUN = Classification(
     data="digits", images=256, model="resnet8(4)", epochs=12, batch=32, momentum=0.9,
@@ -535,7 +536,7 @@ def test_runs_of_a_speed_not_known_yet_are_counted_beside_the_time_of_the_others
 
 
 def test_a_log_hears_at_once_what_will_be_done_and_then_once_in_a_while(monkeypatch, capsys):
-    monkeypatch.setattr("rgkit.train.execute.PAUSE", -1.0)
+    monkeypatch.setattr("rgkit.train.progress.PAUSE", -1.0)
     progress = Progress([RUN, RUN.replace(seed=1)], Estimator(()), 1, show=True)
     for part in (0.0, 0.5):
         progress.tell(RUN, part)
