@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -130,23 +128,3 @@ def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
     ax.grid(axis="x", visible=False)
     return finish(figure)
-
-
-def gaps(table: pd.DataFrame) -> Figure:
-    """Draw pairs of bars: what is claimed, and a gap between printed numbers that should be none.
-
-    Parameters
-    ----------
-    table : DataFrame with columns ``claimed`` and ``gap``, a row a comparison
-    """
-    figure, (ax,) = canvas(0.9 * len(table) + 1)
-    color: Any = [look.color for look in looks(["claimed", "gap"]).values()]
-    table[["claimed", "gap"]].astype(float).plot.barh(ax=ax, color=color, width=0.75, legend=False)
-    for bars in ax.containers:
-        assert isinstance(bars, BarContainer)
-        ax.bar_label(bars, fmt=" %.2f", fontsize=8)
-    ax.invert_yaxis()
-    ax.set_xlabel("points; upper bar: the gain that is claimed, lower bar: the gap")
-    ax.margins(x=0.12)
-    ax.grid(axis="y", visible=False)
-    return figure

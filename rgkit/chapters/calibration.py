@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,8 +14,8 @@ from torch import nn
 from rgkit.chapters.detection import Detection
 from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
-from rgkit.figures.plots import at_places, metrics
-from rgkit.figures.style import canvas, finish, log_ticks, looks, nothing_yet
+from rgkit.figures.plots import at_places
+from rgkit.figures.style import canvas, finish, log_ticks, looks, nothing_yet, small_multiples
 from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
 from rgkit.models.classification import build, cost
 from rgkit.models.names import GC
@@ -49,11 +48,11 @@ def watch(config: Trained, see: Callable[[nn.Module], T]) -> list[T]:
 
 
 def paths_of_r(config: Trained) -> pd.DataFrame:
-    """Return R at the centre of the kernel of the second GC layer, a row a step and branch.
+    """Return R at the centre of the kernel of the second GC layer, a row a step, a column a branch.
 
     >>> tiny = Classification(data="digits", images=64, model="gc(2, base='resnet8(2)')", epochs=1,
     ...                       batch=32)
-    >>> paths_of_r(tiny).groupby("step")["R"].sum().round(6).tolist()
+    >>> paths_of_r(tiny).sum(axis=1).round(6).tolist()
     [1.0, 1.0, 1.0]
     """
 
@@ -61,9 +60,8 @@ def paths_of_r(config: Trained) -> pd.DataFrame:
         r = gc_layers(net)[1].R.detach()
         return r[:, r.shape[1] // 2, r.shape[2] // 2].numpy().copy()
 
-    table = pd.DataFrame(watch(config, see)).rename(columns=lambda k: k + 1)
-    table = table.rename_axis(index="step", columns="branch").reset_index()
-    return table.melt("step", value_name="R")
+    table = pd.DataFrame(watch(config, see)).rename(columns=lambda k: f"branch {k + 1}")
+    return table.rename_axis("step")
 
 
 def largest_steps(config: Trained) -> np.ndarray:
@@ -170,54 +168,29 @@ def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
     return figure
 
 
-def draw_paths(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw the tables of `paths_of_r` over the steps, a line a branch, a panel a way to train."""
-    figure, axes = canvas(2.8, len(tables), sharey=True)
-    for ax, (title, table) in zip(axes, tables.items(), strict=True):
-        styles = looks(f"branch {branch}" for branch in table["branch"].unique())
-        for (_, part), (name, look) in zip(table.groupby("branch"), styles.items(), strict=True):
-            ax.plot(part["step"], part["R"], **look.line, lw=1.4, label=name)
-        ax.set(title=title, xlabel="step")
-    axes[0].set_ylabel("R at the centre\nof the kernel")
-    return finish(figure)
-
-
-def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results) -> Figure:
+def error_by_cost(own: pd.DataFrame, costs: pd.DataFrame, results: Results, panels: Any) -> Figure:
     """Draw the test error of each arm over its arithmetic: dots are seeds, marks their mean.
 
     The line joins the plain networks, the narrow one and the wider ones.
 
     Parameters
     ----------
-    own : from `rgkit.crossfit`: arm, seed, final; where `costs` has several networks, each of them
-        has a panel for each data set, by the columns model and data
+    own : from `rgkit.crossfit`, with the columns arm and final and those that name the rows of
+        `costs`
     costs : see the function of this name
+    panels : column of `own`, or several
     """
     if own.empty:
         return nothing_yet(results)
-    parts = {"": (own, costs)}
-    if costs.index.nlevels > 1:
-        groups: Any = own.groupby(["data", "model"], sort=False)
-        parts = {f"made from {m}, {d}": (part, costs.loc[m]) for (d, m), part in groups}
-    figure, axes = canvas(3, rows=len(parts))
-    styles = looks(own["arm"])
-    for ax, (title, (part, spent)) in zip(axes, parts.items(), strict=True):
-        millions = spent["macs"] / 1e6
-        places = {arm: float(millions[arm]) for arm in styles if (part["arm"] == arm).any()}
-        joined = [arm for arm in places if arm == "plain" or "wider" in arm]
-        at_places(ax, places, part.assign(error=100 - part["final"]), "error", joined, styles)
-        ticks: list[float] = []
-        for million in sorted(set(millions.round(1))):
-            if not ticks or million > 1.1 * ticks[-1]:  # numbers that stand closer cover each other
-                ticks.append(million)
-        log_ticks(ax, ticks)
-        label = "million multiply-accumulates an image"
-        ax.set(title=title, xlabel=label, ylabel="test error, %")
+    table = own.join(costs["macs"] / 1e6, on=list(map(str, costs.index.names))).assign(
+        error=100 - own["final"]
+    )
+    words = {"x": "million multiply-accumulates an image", "y": "test error, %"}
+    figure, parts = small_multiples(table, panels, height=3, **words)
+    plain = table["arm"].eq("plain") | table["arm"].str.contains("wider")
+    for ax, part in parts:
+        places = dict(zip(part["arm"], part["macs"], strict=True))
+        joined = part.loc[plain, "arm"].unique()
+        at_places(ax, places, part, "error", joined, looks(own["arm"]))
+        log_ticks(ax, table.loc[plain, "macs"].round(1).unique())
     return finish(figure, results)
-
-
-def error_curves(results: Results) -> Figure:
-    """Draw training error (left) and test error (right) over the epochs, as CSGD Fig. 2 does."""
-    names = {"train_accuracy": "training error, %", "test_accuracy": "test error, %"}
-    epochs = results.epochs.assign(**{name: 100 - results.epochs[name] for name in names})
-    return metrics(replace(results, epochs=epochs), names, sharey=True)

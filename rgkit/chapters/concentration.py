@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from rgkit.figures.style import canvas, finish, looks
 from rgkit.method.spec import nearest
 
 Array = np.ndarray
@@ -98,23 +96,3 @@ def longest_step(coordinates: int, steps: int, distance: float = 1.0) -> float:
     True
     """
     return float(distance / np.sqrt(2 * steps * np.log(2 * coordinates)))
-
-
-def draw_tails(table: pd.DataFrame) -> Figure:
-    """Draw how often the mean of a walk is that far off, and what the paper allows.
-
-    Parameters
-    ----------
-    table : from `tails`
-    """
-    figure, axes = canvas(2.7, len(PROCESSES), sharey=True)
-    happens, allowed = looks(["happens", "allowed"]).values()
-    for ax, (process, part) in zip(axes, table.groupby("process", sort=False), strict=True):
-        x = part["distance"]
-        ax.plot(x, part["theorem"], color=allowed.color, lw=1.8, label="theorem allows")
-        ax.plot(x, part["lemma"], ":", color=allowed.color, lw=1.4, label="Lemma 3 allows")
-        seen = part[part["frequency"] > 0]
-        ax.plot(seen["distance"], seen["frequency"], color=happens.color, lw=2.2, label="happens")
-        ax.set(yscale="log", xscale="log", ylim=(3e-5, 2), xlabel="distance", title=str(process))
-    axes[0].set_ylabel("probability")
-    return finish(figure)

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
+
+from rgkit.chapters.quadratic import velocity
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the walks, before any decay
@@ -37,10 +38,7 @@ def applied(weights: ArrayLike, momentum: float) -> Array:
     >>> applied([1.0, 1.0, 1.0], 0.5).tolist()
     [0.5, 0.75, 0.875]
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum} given; it is from 0 up to below 1")
-    w = np.asarray(weights, float)
-    return np.asarray(lfilter([1 - momentum], [1, -momentum], w), np.float64)
+    return (1 - momentum) * velocity(weights, momentum)
 
 
 def delay(momentum: float) -> float:
@@ -110,7 +108,6 @@ def walk(
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
-    decoupled: bool = False,
     seed: int = 0,
 ) -> Array:
     """Train a small network on the embedded digits in float64, decaying the rate or the loss.
@@ -119,7 +116,6 @@ def walk(
     ----------
     acts : where the factor is multiplied in
     factor : [steps]
-    decoupled : weight decay beside the step, as in SGDW, at the rate that is not decayed
 
     Returns
     -------
@@ -144,16 +140,13 @@ def walk(
             torch.nn.Linear(x.shape[1], 16), torch.nn.Tanh(), torch.nn.Linear(16, 10)
         ).double()
         places = [vector(net.parameters()).detach().numpy()]
-        coupled = 0.0 if decoupled else weight_decay
-        sgd = torch.optim.SGD(net.parameters(), RATE, momentum, weight_decay=coupled)
+        sgd = torch.optim.SGD(net.parameters(), RATE, momentum, weight_decay=weight_decay)
         for f in map(float, factor):
             batch = torch.randint(len(y), (64,))
             loss = cross_entropy(net(x[batch]), y[batch])
             sgd.zero_grad()
             backward(loss, f if acts == "loss" else None)
             sgd.param_groups[0]["lr"] = RATE * f if acts == "rate" else RATE
-            if decoupled:
-                torch._foreach_mul_([p.data for p in net.parameters()], 1 - RATE * weight_decay)
             sgd.step()
             places.append(vector(net.parameters()).detach().numpy())
     return np.stack(places)

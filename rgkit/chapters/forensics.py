@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rgkit.chapters.library import setting_of
-from rgkit.figures.plots import metrics
 from rgkit.method import schedules
 from rgkit.runs.config import Classification, Trained
 from rgkit.runs.grid import arm_of
@@ -145,9 +142,3 @@ def rates(epochs: int, lr: float) -> pd.DataFrame:
     size = {"per_epoch": 1, "epochs": epochs}
     table = {name: lr * one.draw(np.arange(epochs), **size) for name, one in both.items()}
     return pd.DataFrame(table, index=pd.RangeIndex(1, epochs + 1, name="epoch"))
-
-
-def two_losses(table: pd.DataFrame, results: Results) -> Figure:
-    """Draw the training loss as it is (left) and as the code logs it (right), see `logged`."""
-    sides = {"unweighted": "training loss", "weighted": "training loss as the code logs it"}
-    return metrics(replace(results, epochs=table), sides, sharey=True)

@@ -1,13 +1,17 @@
-"""What is expected as lines and what is measured as marks: a figure of several chapters."""
+"""Two figures of several chapters: expected lines with measured marks, and marks in groups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rgkit.figures.style import canvas, finish, looks
+from rgkit.stats.differences import difference
 
 Curves = Mapping[str, Sequence[Any]]
 
@@ -47,3 +51,32 @@ def draw(
         ax.set(title=title, xlabel=x, **axes)
     places[0].set_ylabel(y)
     return finish(figure)
+
+
+def grouped(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Draw the values of each arm beside each other, and their mean with its 95 % interval.
+
+    Parameters
+    ----------
+    table : with the column ``arm``, a row a small mark
+    x, y : the columns of the groups along the axis, and of the values
+
+    Examples
+    --------
+    >>> figure, (ax,) = canvas(3)
+    >>> rows = {"arm": ["RG", "plain"] * 2, "model": ["a", "a", "b", "b"], "final": [1, 2, 3, 4]}
+    >>> grouped(ax, pd.DataFrame(rows), "model", "final")
+    >>> ax.get_legend_handles_labels()[1], [name.get_text() for name in ax.get_xticklabels()]
+    (['plain', 'RG'], ['a', 'b'])
+    """
+    styles = looks(table["arm"])
+    colors = [look.color for look in styles.values()]
+    how: dict[str, Any] = {"x": x, "y": y, "hue": "arm", "hue_order": [*styles], "palette": colors}
+    sns.stripplot(table, **how, dodge=True, size=4, alpha=0.6, legend=False, ax=ax)
+    sns.pointplot(
+        table, **how, dodge=0.8 - 0.8 / len(styles), linestyle="none", ax=ax,
+        markers=[look.marker for look in styles.values()],
+        errorbar=lambda values: difference(values).interval(),
+    )  # fmt: skip
+    ax.legend().remove()  # the figure has one
+    ax.set_xlabel("")

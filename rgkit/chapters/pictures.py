@@ -1,21 +1,27 @@
-"""Figures of what networks make of pictures, from the samples that records keep."""
+"""Figures of what networks make of pictures, or label in them: the samples that records keep."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from rgkit.data.pictures import load_pairs
-from rgkit.data.source import DataError, Dataset
+from rgkit.data.pictures import load_masks, load_pairs
+from rgkit.data.scenes import VOID
+from rgkit.data.source import DataError, Dataset, Split
 from rgkit.figures.style import canvas, finish
-from rgkit.runs.config import Config, Translation
+from rgkit.runs.config import Segmentation, Trained, Translation
 from rgkit.runs.records import SHOWN, Record, stops, unpack
 from rgkit.runs.results import Results
 
 Image = np.ndarray[Any, Any]  # [height, width, 3], or [height, width] for labels
+PALETTE = "tab20"  # twenty colours; VOC's 21st class repeats the first, its background
+STRENGTH = 0.6  # of labels over a picture
 TRANSLATION = {  # what is measured of made pictures, and of the two networks
     "test_ssim": "SSIM, %",
     "test_psnr": "PSNR, dB",
@@ -61,11 +67,20 @@ def samples_of(results: Results, arms: list[str], cell: dict[str, Any]) -> dict[
     }
 
 
-def config_of(results: Results) -> Config:
+def config_of(results: Results) -> Trained:
     """Return the config of the first run that is recorded; ValueError if none is."""
     if not results.records:
         raise ValueError("no run is recorded, so there are no pictures to show")
-    return results.records[0].config
+    config = results.records[0].config
+    assert isinstance(config, Trained)  # others keep no samples
+    return config
+
+
+def split_at_hand(config: Trained, load: Callable[[], Dataset]) -> Split | None:
+    """Return the split that a run is tested on; None where its data are not at hand."""
+    with suppress(DataError):  # another copy of the set, with other pixels
+        return load().test if config.source.available() else None
+    return None
 
 
 def drawn(
@@ -95,16 +110,12 @@ def drawn(
     return finish(figure, results)
 
 
-def _truth(results: Results) -> tuple[Translation, Dataset | None]:
-    """The config of runs that make pictures, and from what; None where the data are not at hand."""
+def _pairs(results: Results) -> tuple[Translation, Split | None]:
+    """The config of runs that make pictures, and the pairs that they are tested on."""
     config = config_of(results)
     assert isinstance(config, Translation)  # no other task makes pictures
-    try:
-        if config.source.available():
-            return config, load_pairs(config.data, config.size, 0, config.direction)
-    except DataError:  # another copy of the set, with other pixels
-        pass
-    return config, None
+    load = lambda: load_pairs(config.data, config.size, 0, config.direction)  # noqa: E731
+    return config, split_at_hand(config, load)
 
 
 def made(results: Results, arms: list[str], **cell: Any) -> Figure:
@@ -117,10 +128,11 @@ def made(results: Results, arms: list[str], **cell: Any) -> Figure:
     arms, cell : see `samples_of`
     """
     columns = samples_of(results, arms, cell)
-    _, true = _truth(results)
+    _, true = _pairs(results)
     if true is not None:
-        first, last = ([p.transpose(1, 2, 0) for p in side[:SHOWN]]
-                       for side in (true.test.images, true.test.targets))  # fmt: skip
+        first, last = (
+            [*side[:SHOWN].transpose(0, 2, 3, 1)] for side in (true.images, true.targets)
+        )
         columns = {"input": first, **columns, "truth": last}
     return drawn(results, columns)
 
@@ -135,11 +147,58 @@ def on_the_way(results: Results, arms: list[str], **cell: Any) -> Figure:
     arms, cell : see `records_of`
     """
     found = records_of(results, arms, cell)
-    config, true = _truth(results)
+    config, true = _pairs(results)
     at = [*stops(config.epochs), config.epochs]
     texts = {arm: [*r.along, *r.samples[:1]] for arm, r in found.items() if r is not None}
     whole = {arm: [unpack(text) for text in t] for arm, t in texts.items() if len(t) == len(at)}
     columns = {f"epoch {epoch}": [row[i] for row in whole.values()] for i, epoch in enumerate(at)}
     if true is not None:
-        columns["truth"] = [true.test.targets[0].transpose(1, 2, 0)] * len(whole)
+        columns["truth"] = [true.targets[0].transpose(1, 2, 0)] * len(whole)
     return drawn(results, columns, list(whole) or [""])
+
+
+def tinted(labels: Image, shades: Image, picture: Image | None) -> Image:
+    """Return labels [height, width] in colour, over a grey picture where there is one; void white.
+
+    >>> tinted(np.array([[0, 255]]), np.array([[0.1, 0.5, 0.7]]), None).tolist()
+    [[[0.1, 0.5, 0.7], [1.0, 1.0, 1.0]]]
+    """
+    void = labels == VOID
+    found = shades[np.where(void, 0, labels)]
+    found[void] = 1.0
+    if picture is None:
+        return found
+    grey = picture.astype(float).mean(0) / 255
+    mixed: Image = STRENGTH * found + (1 - STRENGTH) * grey[..., None]
+    return mixed
+
+
+def overlays(results: Results, arms: list[str], **cell: Any) -> Figure:
+    """Draw the first test pictures, their masks, and what each arm labels at the end of its run.
+
+    Labels are part of a run's record; pictures and true masks appear where the data are at hand. An
+    arm that diverged or was not run has an empty column.
+
+    Parameters
+    ----------
+    results : Results
+    arms : the columns, in this order
+    cell : labels of the runs to show, such as ``lr=0.1, seed=0``; ValueError where they leave more
+        than one run of an arm
+    """
+    config, maps = config_of(results), samples_of(results, arms, cell)
+    assert isinstance(config, Segmentation)  # no other task keeps label maps
+    names, columns = config.source.classes, dict[str, list[Image]]()
+    shades = np.array(sns.color_palette(PALETTE, len(names)))
+    behind: list[Image | None] = [None] * SHOWN
+    true = split_at_hand(config, lambda: load_masks(config.data, config.size))
+    if true is not None:
+        behind = [*true.images[:SHOWN]]
+        columns["picture"] = [p.transpose(1, 2, 0) / 255 for p in true.images[:SHOWN]]
+        maps = {"truth": [*true.targets[:SHOWN]]} | maps
+    for arm, own in maps.items():
+        columns[arm] = [tinted(m, shades, p) for m, p in zip(own, behind, strict=False)]
+    figure = drawn(results, columns)
+    patches = [Patch(color=shade, label=name) for name, shade in zip(names, shades, strict=True)]
+    figure.legend(handles=patches, ncols=6, loc="outside lower center", fontsize="small")
+    return figure

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from rgkit.chapters.library import RATES, rate_of
-from rgkit.figures.style import canvas, finish, looks, nothing_yet
+from rgkit.chapters.library import rate_of
 from rgkit.runs.config import Trained
 from rgkit.runs.records import Store
 from rgkit.runs.results import Results
@@ -65,21 +62,3 @@ def spread(apart: pd.Series) -> float:
     2.121
     """
     return math.sqrt((apart**2).mean() / 2) if len(apart) else math.nan
-
-
-def twice(table: pd.DataFrame, results: Results) -> Figure:
-    """Draw both runs of each config of `repeated`, joined by a line, a panel for each rate."""
-    if table.empty:
-        return nothing_yet(results)
-    figure, axes = canvas(3.2, 2, sharey=True)
-    for ax, rate in zip(axes, RATES, strict=True):
-        part = table[table["rate"] == rate].sort_values("apart", key=np.abs).reset_index()
-        for arm, look in looks(table["arm"]).items():
-            mine = part[part["arm"] == arm]
-            ax.vlines(mine.index, mine["first"], mine["again"], color=look.color, lw=1.2)
-            ends = pd.concat([mine["first"], mine["again"]])
-            ax.plot(ends.index, ends, **look.mark, ms=5, label=arm)
-        ax.set(title=rate, xticks=[], xlabel="one config each, run twice")
-        ax.grid(axis="x", visible=False)
-    axes[0].set_ylabel("final test accuracy, %")
-    return finish(figure, results)

@@ -7,7 +7,6 @@ by. The functions here take runs as `rgkit.recorded` labels them; the figures ar
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from rgkit.chapters.library import RATES
-from rgkit.figures.plots import interval
-from rgkit.figures.style import canvas, finish, looks, place_names
+from rgkit.chapters.lines import grouped
+from rgkit.figures.style import canvas, finish
 from rgkit.runs.grid import FIRST_SEEDS
 from rgkit.runs.results import Results
 from rgkit.stats.differences import DELTA_ACCURACY, NOTHING, Difference, difference
@@ -224,29 +222,18 @@ def held_out(results: Results) -> pd.DataFrame:
 
 
 def added(runs: pd.DataFrame, results: Results) -> Figure:
-    """Draw best − final of each arm, a panel for the rates that never fall and one for the others.
+    """Draw best − final of each arm, for the rates that never fall and for the others.
 
-    A mark is the mean over the seeds of a setting; a thin line joins the arms of one setting, the
-    thick bar is the mean over settings with its 95 % interval.
+    A small mark is the mean over the seeds of a setting, a large one the mean over settings with
+    its 95 % interval.
 
     Parameters
     ----------
     runs : rows of `noise`, with the arms that are to be drawn
     """
-    figure, axes = canvas(3.2, len(RATES), sharey=True)
-    arms = looks(runs["arm"])
-    for ax, rate in zip(axes, RATES, strict=True):
-        means = runs[runs["rate"] == rate].pivot_table("gain", "setting", "arm")
-        means = means.reindex(columns=list(arms))
-        ax.plot(range(len(arms)), means.T, color="#999999", lw=0.6, alpha=0.6)
-        for place, (arm, look) in enumerate(arms.items()):
-            known = means[arm].dropna()
-            ax.plot([place] * len(known), known, **look.mark, ms=5, alpha=0.7)
-            d = difference(known.to_numpy()) if len(known) else NOTHING
-            interval(ax, place + 0.22, d.mean, d.interval(), look, bold=True, upright=True)
-        place_names(ax, arms)
-        ax.set_title(f"{rate}: {len(means)} settings")
-    axes[0].set_ylabel("best − final, points")
+    figure, (ax,) = canvas(3.2)
+    grouped(ax, by_setting(runs), "rate", "gain")
+    ax.set_ylabel("best − final, points")
     return finish(figure, results)
 
 
@@ -260,35 +247,3 @@ def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
     groups = runs.assign(own=runs["own"] ** 2).groupby(["setting", "rate", "arm"])
     means = groups[["own", "gain"]].mean().reset_index()
     return means.assign(own=means["own"] ** 0.5)
-
-
-def by_both(table: pd.DataFrame, results: Results, delta: float) -> Figure:
-    """Draw each comparison by the best epoch over the same by the final one.
-
-    On the diagonal the choice of the epoch changes nothing; in the shaded quarters it turns the
-    sign. A ring marks a comparison whose verdict is another one.
-
-    Parameters
-    ----------
-    table : rows of `verdicts`
-    delta : half the width of the band in which a difference is too small to matter
-    """
-    figure, (ax,) = canvas(4.2)
-    sides = table[["final", "best"]].to_numpy(float)
-    edge = 1.08 * abs(sides).max(initial=4 * delta)
-    for across, down in (([-edge, 0], edge), ([0, edge], -edge)):
-        ax.fill_between(across, 0, down, color="#b00000", alpha=0.07, lw=0)
-    band: dict[str, Any] = {"color": "#999999", "alpha": 0.25, "lw": 0}
-    ax.axvspan(-delta, delta, **band)
-    ax.axhspan(-delta, delta, **band, label=f"±Δ = {delta} points")
-    ax.plot([-edge, edge], [-edge, edge], color="black", lw=0.8)
-    for rate, look in looks(RATES).items():
-        own = table[table["rate"] == rate]
-        ax.plot(own["final"], own["best"], **look.mark, ms=5, alpha=0.7, label=rate)
-    changed = table[table["changed"].astype(bool)]
-    ring: dict[str, Any] = {"ms": 12, "mfc": "none", "mec": "black", "label": "another verdict"}
-    ax.plot(changed["final"], changed["best"], "o", **ring)
-    shown = (max(sides.min(initial=0) - 1, -edge), min(sides.max(initial=4 * delta) + 1, edge))
-    ax.set(xlim=shown, ylim=shown, ylabel="by the best epoch, points")
-    ax.set_xlabel("difference of two arms by the final epoch, points")
-    return finish(figure, results)

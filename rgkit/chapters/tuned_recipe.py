@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from rgkit.runs.config import Trained
 from rgkit.runs.grid import PROTOCOLS, Grid
 from rgkit.runs.profiles import (
@@ -57,15 +55,6 @@ def beyond(tuning: Results) -> Grid:
     return replace(tuning.grid, cells=tuple(cells))
 
 
-def _joined(first: Results, second: Results) -> Results:
-    return Results(
-        first.grid + second.grid,
-        first.records + second.records,
-        pd.concat([first.runs, second.runs], ignore_index=True),
-        pd.concat([first.epochs, second.epochs], ignore_index=True),
-    )
-
-
 @dataclass(frozen=True)
 class BestRates:
     """A search for the best learning rate of each arm, and the seeds that they are compared by.
@@ -87,7 +76,7 @@ class BestRates:
         """Return the results of the search, one candidate more at an edge included."""
         tuning = results_of(self.search)
         more = beyond(tuning)
-        return _joined(tuning, results_of(more)) if more else tuning
+        return results_of(self.search + more) if more else tuning
 
     @property
     def grid(self) -> Grid:

@@ -37,13 +37,11 @@ def test_chance_by_simulation():
     assert audit.chance(1.43, audit.spread_for(1.43)) == pytest.approx(0.05)
 
 
-def test_the_figures_show_every_class_and_every_gap():
+def test_the_figure_shows_every_class():
     table = audit.by_class("csgd-table4", "backbone")
     ax = audit.class_differences(table, "ResNet-18-CCNN", "ResNet-18").axes[0]
     assert [t.get_text() for t in ax.get_xticklabels()][-1] == "aero"  # the largest gain
     assert len(ax.patches) == 20 + 1
-    pairs = pd.DataFrame({"claimed": [1.43, 0.41], "gap": [3.34, 0.4]}, index=["a", "b"])
-    assert [p.get_width() for p in audit.gaps(pairs).axes[0].patches] == [1.43, 0.41, 3.34, 0.4]
 
 
 def test_the_spread_of_seeds_is_pooled_by_degrees_of_freedom():

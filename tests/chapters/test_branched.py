@@ -85,11 +85,8 @@ def test_the_line_of_the_figure_joins_plain_networks_and_no_others():
     rows = [dict(cell.labels) | {"final": 50.0 + place} for place, cell in enumerate(cells)]
     own = branched.by_part(pd.DataFrame(rows), PARTS)
     results = Results(Grid((), "quick"), (), own, own)
-    figure = calibration.error_by_cost(own, costs, results)
-    assert [ax.get_title() for ax in figure.axes] == [
-        "made from resnet8(2), digits",
-        "made from resnet8(3), digits",
-    ]
+    figure = calibration.error_by_cost(own, costs, results, "model")
+    assert [ax.get_title() for ax in figure.axes] == ["resnet8(2)", "resnet8(3)"]
     for ax, model in zip(figure.axes, ("resnet8(2)", "resnet8(3)"), strict=True):
         (line,) = (
             line for line in ax.lines if line.get_color() == "#4c4c4c" and line.get_lw() == 1

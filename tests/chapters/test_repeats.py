@@ -1,4 +1,4 @@
-"""The same config run twice: the later runs are found, told apart, drawn, and make a page stale."""
+"""The same config run twice: the later runs are found, told apart, and make a page stale."""
 
 from __future__ import annotations
 
@@ -76,21 +76,6 @@ def test_the_spread_of_one_run_comes_from_the_distances_of_two():
     values = pd.Series([1.0, -1.0, 2.0])
     assert repeats.spread(values) == pytest.approx(math.sqrt(6 / 3 / 2))
     assert math.isnan(repeats.spread(pd.Series([], dtype=float)))
-
-
-def test_both_ends_are_drawn_in_the_panel_of_their_rate(store):
-    results = collect(GRID, store)
-    never, decayed = repeats.twice(repeats.repeated(results, store), results).axes
-    ends = {y for line in never.lines for y in line.get_ydata()}
-    assert ends == {50.0, 53.0, 46.0}
-    assert not [y for line in decayed.lines for y in line.get_ydata()]
-
-
-def test_without_a_second_run_the_figure_says_so(tmp_path):
-    results = collect(GRID, Store(tmp_path))
-    table = repeats.repeated(results, Store(tmp_path))
-    (ax,) = repeats.twice(table, results).axes
-    assert [text.get_text() for text in ax.texts] == ["not measured yet"]
 
 
 def test_a_page_is_out_of_date_when_a_second_run_arrives(store, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rgkit.chapters.mask_plots import overlays, tinted
+from rgkit.chapters.pictures import overlays, tinted
 from rgkit.data import pictures
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
 from rgkit.data.scenes import VOID

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rgkit.chapters.detection import Detection, load
-from rgkit.chapters.mask_plots import colours
-from rgkit.chapters.pictures import config_of, drawn, records_of
+from rgkit.chapters.pictures import PALETTE, config_of, drawn, records_of
 from rgkit.runs.records import SHOWN
 from rgkit.runs.results import Results
 
@@ -51,7 +51,7 @@ def detections(results: Results, arms: list[str], **cell: Any) -> Figure:
     config = config_of(results)
     assert isinstance(config, Detection)  # no other task keeps boxes
     names, size = config.source.classes, config.size
-    shades = colours(len(names))
+    shades = sns.color_palette(PALETTE, len(names))
     pictures = [np.full((size, size, 3), 255, np.uint8)] * SHOWN
     columns: dict[str, list[Found]] = {}
     if config.source.available():

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rgkit.figures.plots import row_of_marks
-from rgkit.figures.style import canvas, finish, looks, place_names
+from rgkit.chapters.lines import grouped
+from rgkit.figures.style import canvas, finish
 from rgkit.runs.results import Results
-
-ARMS = {"plain again / plain": "plain", "RG / plain": "RG"}
 
 
 def ratios(results: Results) -> pd.DataFrame:
@@ -35,16 +33,8 @@ def extra_time(table: pd.DataFrame, results: Results) -> Figure:
     ----------
     table : from `ratios`
     """
-    models = table["model"].unique()
-    figure, axes = canvas(3, len(models), max(3.4 * len(models), 5))
-    ratios = {what: looks([arm])[arm] for what, arm in ARMS.items()}
-    for ax, model in zip(axes, models, strict=True):
-        own = table[table["model"] == model]
-        for place, (what, look) in enumerate(ratios.items()):
-            extra = 100 * (own.loc[own["what"] == what, "ratio"] - 1)
-            row_of_marks(ax, place, extra, look, ms=3, alpha=0.6)
-        ax.axhspan(-1, 1, color="#999999", alpha=0.25, lw=0)
-        place_names(ax, ratios)
-        ax.set_title(str(model))
-    axes[0].set_ylabel("extra time of a step, %")
+    figure, (ax,) = canvas(3)
+    grouped(ax, table.assign(arm=table["what"], extra=100 * (table["ratio"] - 1)), "model", "extra")
+    ax.axhspan(-1, 1, color="#999999", alpha=0.25, lw=0)
+    ax.set_ylabel("extra time of a step, %")
     return finish(figure, results)
