@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
@@ -118,9 +117,7 @@ def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
     gaps = (table[ours] - table[base]).sort_values()
     mean = difference(gaps.to_numpy())
     figure, (ax,) = canvas(3)
-    below, above = looks([base, ours]).values()
-    color = np.where(gaps > 0, above.color, below.color)
-    ax.bar(gaps.index, gaps, color=color, width=0.7)
+    ax.bar(gaps.index, gaps, color=looks([ours])[ours].color, width=0.7)
     words = "mean of the classes, 95 % interval"
     ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0, label=words)
     ax.axhline(mean.mean, color="black", lw=1.2)

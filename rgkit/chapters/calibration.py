@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import nn
@@ -148,23 +149,20 @@ def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
         w, r, kernels = layer.weight[0, 0].numpy(), layer.R.numpy(), layer.kernels()[:, 0].numpy()
     figure, axes = canvas(1.45, 5, rows=branches)
     largest = float(np.abs(w).max())
+    bare: dict[str, Any] = {"square": True, "cbar": False, "fmt": ".2f"}
+    bare |= {"xticklabels": False, "yticklabels": False}
     kernel: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
-    share: dict[str, Any] = {"cmap": "Greens", "vmin": 0, "vmax": 1}
+    share = {"cmap": "Greens", "vmin": 0, "vmax": 1, "annot": True, "annot_kws": {"size": 6}}
     colors = (kernel, share, kernel, {"cmap": "gray"}, {"cmap": "gray"})
     for k in range(branches):
         row = axes[5 * k : 5 * k + 5]
         tiles = (w, r[k], kernels[k], picture, out[k])
         names = ("$w$", f"$R_{k + 1}$", f"$H_{k + 1}$", f"$F_{k + 1}$", f"$F'_{k + 1}$")
         for ax, tile, name, color in zip(row, tiles, names, colors, strict=True):
-            ax.imshow(tile, **color)
-            ax.set(xticks=[], yticks=[])
+            sns.heatmap(tile, ax=ax, **bare, **color)
             ax.set_xlabel(f"{name}, {'×'.join(map(str, tile.shape))}", fontsize=8)
-        centred: dict[str, Any] = {"ha": "center", "va": "center"}
-        for (y, x), value in np.ndenumerate(r[k]):
-            shade = "white" if value > 0.6 else "black"
-            row[1].text(x, y, f"{value:.2f}", fontsize=6, color=shade, **centred)
         for ax, sign in zip(row, "∗=⊗=", strict=False):
-            ax.text(1.12, 0.5, sign, transform=ax.transAxes, fontsize=13, **centred)
+            ax.text(1.12, 0.5, sign, transform=ax.transAxes, fontsize=13, ha="center", va="center")
     return figure
 
 

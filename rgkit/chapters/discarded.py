@@ -29,10 +29,10 @@ def answer(fixed: Results, tuned: Results) -> Figure:
     # The first epochs are far below: what is to be compared would be squeezed into a corner.
     room = finals.max() - finals.min()
     curves[0].set_ylim(finals.min() - 1.2 * room - 1, finals.max() + 0.15 * room + 0.5)
-    last.set_title("each at its own best rate")
     runs = tuned.runs.dropna(subset=["final"])
     if runs.empty:
         last.text(0.5, 0.5, "not measured yet", ha="center", transform=last.transAxes)
     else:
         grouped(last, runs.assign(schedule=runs["schedule"].map(words)), "schedule", "final")
+    last.set(title="each at its own best rate", ylabel="")
     return finish(figure, fixed)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rgkit.figures.style import canvas, finish, looks
+from rgkit.runs.results import Results
 from rgkit.stats.differences import difference
 
 Curves = Mapping[str, Sequence[Any]]
@@ -18,7 +19,8 @@ Curves = Mapping[str, Sequence[Any]]
 
 def draw(
     panels: Mapping[str, tuple[Curves, Curves]], x: str, y: str, *, height: float = 3.6,
-    words: Mapping[str, str] | None = None, level: float | None = None, **axes: Any,
+    words: Mapping[str, str] | None = None, level: float | None = None,
+    results: Results | None = None, **axes: Any,
 ) -> Figure:  # fmt: skip
     """Draw lines and marks, a panel for each title, in the look that belongs to each name.
 
@@ -29,6 +31,7 @@ def draw(
     x, y : words at the axes
     words : what the legend calls a name, where that is not the name itself
     level : of a thin horizontal line
+    results : what is drawn, so that a smoke test is marked as such
     axes : what every panel is set to, such as ``yscale="log"``
 
     Examples
@@ -50,7 +53,7 @@ def draw(
             ax.errorbar(*points, **how, label="" if name in lines else labels[name])
         ax.set(title=title, xlabel=x, **axes)
     places[0].set_ylabel(y)
-    return finish(figure)
+    return finish(figure, results)
 
 
 def grouped(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
@@ -72,7 +75,7 @@ def grouped(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     styles = looks(table["arm"])
     colors = [look.color for look in styles.values()]
     how: dict[str, Any] = {"x": x, "y": y, "hue": "arm", "hue_order": [*styles], "palette": colors}
-    sns.stripplot(table, **how, dodge=True, size=4, alpha=0.6, legend=False, ax=ax)
+    sns.swarmplot(table, **how, dodge=True, size=4, alpha=0.6, warn_thresh=1, legend=False, ax=ax)
     sns.pointplot(
         table, **how, dodge=0.8 - 0.8 / len(styles), linestyle="none", ax=ax,
         markers=[look.marker for look in styles.values()],

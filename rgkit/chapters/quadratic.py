@@ -9,15 +9,11 @@ A diagonal Hessian loses nothing, since the recursion commutes with rotations. T
 λ = 0 (predictions 1 to 5), needs the rate y = ηh, a pure number, and m1 = E u, m2 = E u².
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
-
-from rgkit.figures.style import LOOKS, canvas, finish
 
 Array = NDArray[np.float64]
 
@@ -267,19 +263,3 @@ def reduction(reference: ArrayLike, treated: ArrayLike) -> Reduction:
     error = float(np.sqrt(sum(s.var(ddof=1) / s.size / s.mean() ** 2 for s in samples)))
     ends = (log, log + 1.96 * error, log - 1.96 * error, -2.80 * error)
     return Reduction(*(-100 * float(np.expm1(end)) for end in ends))
-
-
-def landscape(panels: Mapping[str, Mapping[str, Array]], condition: float) -> Figure:
-    """Paths [steps + 1, 2] (flat, steep) of each arm over the contours, a panel per setting."""
-    flat, steep = np.meshgrid(np.linspace(-1.5, 6.5, 200), np.linspace(-1.25, 1.25, 200))
-    loss, levels = (flat**2 / condition + steep**2) / 2, np.geomspace(0.002, 2, 12)
-    figure, axes = canvas(3.8, len(panels))
-    for ax, (title, paths) in zip(axes, panels.items(), strict=True):
-        ax.contour(flat, steep, loss, levels, colors="#cfcfcf", linewidths=0.7)
-        for arm, path in paths.items():
-            ax.plot(*path.T, **LOOKS[arm].marked_line, ms=3, lw=1.1, label=arm)
-        ax.plot(0, 0, marker="*", ms=12, color="black", ls="none", label="optimum")
-        ax.set(title=title, xlabel="flat direction", xlim=(-1.5, 6.5), ylim=(-1.25, 1.25))
-        ax.grid(visible=False)
-    axes[0].set_ylabel("steep direction")
-    return finish(figure)

@@ -19,9 +19,7 @@ from rgkit.method import formula, laws
 from rgkit.method.laws import law, stream
 from rgkit.method.schedules import schedule
 from rgkit.runs.config import Classification, ConfigError, from_dict
-from rgkit.runs.grid import Grid, arm_of, arms_for, coin_of, cross, mean_of
-from rgkit.runs.records import Store
-from rgkit.runs.results import collect
+from rgkit.runs.grid import arm_of, arms_for, coin_of, mean_of
 from rgkit.train.loop import Training, train
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "critique" / "your-own-trick.ipynb"
@@ -302,13 +300,9 @@ def test_a_trick_without_chance_has_no_coin_and_further_arms_do_not_rename_the_o
     assert list(same.values()) == ["plain", "the trick", "its mean", "its coin", "beta"]
 
 
-def test_the_picture_of_the_arms_has_every_step_at_its_size(tmp_path):
+def test_the_steps_of_the_arms_are_as_large_as_they_are_written():
     names = arms_for("lr formula('u')")
-    axes = {"lr": [0.1, 0.2], "arm": list(names), "seed": [3]}
-    grid = Grid(cross(RUN, axes), "quick", "", tuple(axes))
-    figure = own_trick.over_the_run(collect(grid, Store(tmp_path)), names)
-    assert [ax.get_title() for ax in figure.axes] == list(names.values())
-    dots = [ax.lines[0].get_ydata() for ax in figure.axes]
+    dots = [own_trick.step_sizes(arm_of(arm, RUN.replace(seed=3)), RUN.lr) for arm in names]
     assert [len(d) for d in dots] == [790] * 4
     assert set(dots[0]) == {1.0}
     assert set(dots[2]) == {0.5}
