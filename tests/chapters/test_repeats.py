@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rgkit.book import build
-from rgkit.chapters import repeats
+from rgkit.chapters import discarded
 from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.records import Record, Store, fingerprint_of, source
@@ -38,8 +38,8 @@ def store(tmp_path) -> Store:
 
 
 def test_a_run_that_was_made_twice_has_a_row_with_both_ends(store):
-    table = repeats.repeated(collect(GRID, store), store)
-    assert list(table.columns) == repeats.COLUMNS
+    table = discarded.repeated(collect(GRID, store), store)
+    assert list(table.columns) == discarded.COLUMNS
     found = table.set_index("arm")[["first", "again", "apart"]].T.to_dict("list")
     assert found == {"plain": [50.0, 53.0, 3.0], "RG": [50.0, 46.0, -4.0]}
     assert set(table["rate"]) == {"never decayed"}
@@ -69,13 +69,13 @@ def test_a_run_that_diverged_once_is_not_compared(store):
     last = GRID[3].config
     store.put(record(last, 20.0, "diverged"))
     assert len(store.repeats(last)) == 1
-    assert len(repeats.repeated(collect(GRID, store), store)) == 2
+    assert len(discarded.repeated(collect(GRID, store), store)) == 2
 
 
 def test_the_spread_of_one_run_comes_from_the_distances_of_two():
     values = pd.Series([1.0, -1.0, 2.0])
-    assert repeats.spread(values) == pytest.approx(math.sqrt(6 / 3 / 2))
-    assert math.isnan(repeats.spread(pd.Series([], dtype=float)))
+    assert discarded.spread(values) == pytest.approx(math.sqrt(6 / 3 / 2))
+    assert math.isnan(discarded.spread(pd.Series([], dtype=float)))
 
 
 def test_a_page_is_out_of_date_when_a_second_run_arrives(store, monkeypatch):
