@@ -10,8 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from rgkit.chapters.quadratic import velocity
+from scipy.signal import lfilter
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the walks, before any decay
@@ -38,7 +37,10 @@ def applied(weights: ArrayLike, momentum: float) -> Array:
     >>> applied([1.0, 1.0, 1.0], 0.5).tolist()
     [0.5, 0.75, 0.875]
     """
-    return (1 - momentum) * velocity(weights, momentum)
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum={momentum} given; it is from 0 up to below 1")
+    w = np.asarray(weights, float)
+    return np.asarray(lfilter([1 - momentum], [1, -momentum], w), np.float64)
 
 
 def delay(momentum: float) -> float:

@@ -83,7 +83,7 @@ def descend(
 
 
 def velocity(weights: ArrayLike, momentum: float) -> Array:
-    """Velocity [steps, ...] under a gradient that stays at 1: v ← α v + u from v = 0.
+    """Velocity [steps, paths] under a gradient that stays at 1: v ← α v + u from v = 0.
 
     >>> velocity([[1.0], [1.0], [0.0]], 0.5).ravel().tolist()
     [1.0, 1.5, 0.75]
