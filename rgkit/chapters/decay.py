@@ -110,6 +110,7 @@ def walk(
     *,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     seed: int = 0,
 ) -> Array:
     """Train a small network on the embedded digits in float64, decaying the rate or the loss.
@@ -118,6 +119,7 @@ def walk(
     ----------
     acts : where the factor is multiplied in
     factor : [steps]
+    decoupled : weight decay beside the step, as in SGDW, at the rate that is not decayed
 
     Returns
     -------
@@ -142,13 +144,16 @@ def walk(
             torch.nn.Linear(x.shape[1], 16), torch.nn.Tanh(), torch.nn.Linear(16, 10)
         ).double()
         places = [vector(net.parameters()).detach().numpy()]
-        sgd = torch.optim.SGD(net.parameters(), RATE, momentum, weight_decay=weight_decay)
+        coupled = 0.0 if decoupled else weight_decay
+        sgd = torch.optim.SGD(net.parameters(), RATE, momentum, weight_decay=coupled)
         for f in map(float, factor):
             batch = torch.randint(len(y), (64,))
             loss = cross_entropy(net(x[batch]), y[batch])
             sgd.zero_grad()
             backward(loss, f if acts == "loss" else None)
             sgd.param_groups[0]["lr"] = RATE * f if acts == "rate" else RATE
+            if decoupled:
+                torch._foreach_mul_([p.data for p in net.parameters()], 1 - RATE * weight_decay)
             sgd.step()
             places.append(vector(net.parameters()).detach().numpy())
     return np.stack(places)

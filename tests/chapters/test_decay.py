@@ -21,13 +21,18 @@ def test_without_momentum_and_weight_decay_the_two_are_one_trajectory():
         assert apart.max() < 1e-12
 
 
-@pytest.mark.parametrize("setting", [{"momentum": 0.9}, {"weight_decay": 0.01}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"momentum": 0.9}, {"weight_decay": 0.01}, {"weight_decay": 0.01, "decoupled": True}],
+)
 def test_with_either_of_them_they_part(setting):
     factor = np.linspace(1, 0, 60)
     apart = decay.apart(
         decay.walk("rate", factor, **setting), decay.walk("loss", factor, **setting)
     )
-    assert apart.max() > 1e-4
+    # Decoupled weight decay at its own rate is the same for both: nothing is left to differ.
+    assert (apart.max() < 1e-12) == ("decoupled" in setting)
+    assert (apart.max() > 1e-4) == ("decoupled" not in setting)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.95])
