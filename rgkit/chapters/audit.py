@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy import stats
 
-from rgkit.figures.style import canvas, finish, looks
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import FIRST_SEEDS
-from rgkit.stats.differences import difference
 from rgkit.stats.verdicts import ledger
 
 
@@ -110,18 +107,3 @@ def pooled_spread(spreads: pd.DataFrame, edges: list[float]) -> pd.DataFrame:
     sums = bands[["square", "free"]].sum()
     spread = (sums["square"] / sums["free"]) ** 0.5
     return pd.DataFrame({"spread": spread, "settings": bands.size(), "free": sums["free"]})
-
-
-def class_differences(table: pd.DataFrame, ours: str, base: str) -> Figure:
-    """Draw ours - base for every class, sorted, with their mean and its 95 % interval."""
-    gaps = (table[ours] - table[base]).sort_values()
-    mean = difference(gaps.to_numpy())
-    figure, (ax,) = canvas(3)
-    ax.bar(gaps.index, gaps, color=looks([ours])[ours].color, width=0.7)
-    words = "mean of the classes, 95 % interval"
-    ax.axhspan(*mean.interval(), color="#999999", alpha=0.3, lw=0, zorder=0, label=words)
-    ax.axhline(mean.mean, color="black", lw=1.2)
-    ax.tick_params("x", labelsize=8, rotation=45)
-    ax.set_ylabel(f"{ours}\nminus {base}, points", fontsize=9)
-    ax.grid(axis="x", visible=False)
-    return finish(figure)

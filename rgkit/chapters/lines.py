@@ -75,7 +75,7 @@ def grouped(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     styles = looks(table["arm"])
     colors = [look.color for look in styles.values()]
     how: dict[str, Any] = {"x": x, "y": y, "hue": "arm", "hue_order": [*styles], "palette": colors}
-    sns.swarmplot(table, **how, dodge=True, size=2.5, alpha=0.6, warn_thresh=1, legend=False, ax=ax)
+    sns.swarmplot(table, **how, dodge=True, size=3, alpha=0.6, warn_thresh=1, legend=False, ax=ax)
     sns.pointplot(
         table, **how, dodge=0.8 - 0.8 / len(styles), linestyle="none", ax=ax,
         markers=[look.marker for look in styles.values()],
