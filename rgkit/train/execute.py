@@ -192,9 +192,9 @@ class Pool:
         return True
 
     def _release(self, config: Config) -> None:
-        claim = self.claims.pop(config)
-        claim.release(force=True)
-        Path(claim.lock_file).unlink(missing_ok=True)
+        if claim := self.claims.pop(config, None):  # torchrun's other processes have none
+            claim.release(force=True)
+            Path(claim.lock_file).unlink(missing_ok=True)
 
     def _fits(self, config: Config) -> bool:
         """Whether a run is known to end in time, or is to be taken up however long it takes.
