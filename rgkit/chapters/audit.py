@@ -14,8 +14,7 @@ from scipy import stats
 from rgkit.figures.style import canvas, finish, looks
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import FIRST_SEEDS
-from rgkit.stats.differences import difference
-from rgkit.stats.verdicts import ledger
+from rgkit.stats.differences import difference, ledger
 
 
 def printed(claim: str) -> pd.DataFrame:
