@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from rgkit.book.notebook import ROOT
 from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, outputs, render
@@ -69,15 +69,11 @@ def page(template: str, table: list[Row]) -> str:
 
 def as_csv(table: list[Row]) -> str:
     """Return the scorecard as CSV, the two ends of an interval in columns ``low`` and ``high``."""
-    text, names = io.StringIO(), list(table[0])
-    place = names.index("interval")
-    names[place : place + 1] = ["low", "high"]
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in table:
-        low, high = row["interval"] or ("", "")
-        writer.writerow(row | {"low": low, "high": high})
-    return text.getvalue()
+    frame = pd.DataFrame(table)
+    place, ends = list(frame).index("interval"), frame.pop("interval")
+    for shift, name in enumerate(("low", "high")):
+        frame.insert(place + shift, name, [known and known[shift] for known in ends])
+    return frame.to_csv(index=False)
 
 
 def status(executed: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
@@ -96,13 +92,12 @@ def bench(folder: Path) -> str:
     >>> bench(Path("no such folder"))
     'Nothing has been measured yet: `make bench` does it.\\n'
     """
-    newest: dict[str, tuple[int, dict[str, Any]]] = {}
-    for path in folder.glob("*.json"):
-        device, _, number = path.stem.rpartition(".")
+    newest: dict[str, Row] = {}
+    for path in sorted(folder.glob("*.json"), key=lambda path: int(path.suffixes[-2][1:])):
         found = json.loads(path.read_text())
-        if not found["quick"] and int(number) > newest.get(device, (0, {}))[0]:
-            newest[device] = int(number), found
-    return render("bench.md", measured=[found for _, (_, found) in sorted(newest.items())])
+        if not found["quick"]:
+            newest[path.name.partition(".")[0]] = found
+    return render("bench.md", measured=[found for _, found in sorted(newest.items())])
 
 
 def findings(output: Path) -> str:

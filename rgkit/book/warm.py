@@ -17,7 +17,7 @@ for name in (
     "papermill", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp",
     "ipykernel.debugger", "IPython.core.pylabtools", "yaml", "matplotlib.backends.backend_agg",
     "contourpy", "pandas.io.formats.html", "scipy.stats", "rgkit.book.report",
-    "rgkit.figures.plots", "rgkit.stats.tuning", "rgkit.cli", "rgkit.book.build",
+    "rgkit.figures.plots", "rgkit.stats.tuning", "rgkit.book.build", "rgkit.book.plan",
 ):  # fmt: skip
     import_module(name)
 

@@ -16,9 +16,6 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from rgkit.runs.config import Trained
-from rgkit.runs.results import Results
-
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 EQUIVALENT, INCONCLUSIVE = "equivalent within Δ", "inconclusive"
 UNMEASURED = "not measured"
@@ -420,33 +417,3 @@ def crossing(differences: pd.Series) -> float:
         return math.nan
     around = slice(rising[0], rising[0] + 2)
     return float(np.exp(np.interp(0.0, y[around], x[around])))
-
-
-def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
-    """Return for each run the first epoch at or above each target, a row a run and target.
-
-    Parameters
-    ----------
-    results : of any grid; runs that are missing have no rows
-    targets : test accuracies in percent, or mean IoU where runs are judged by that
-
-    Returns
-    -------
-    The labels of the runs, ``target``, and ``reached``, infinite for a run that never gets there,
-    diverged ones among them. ``restricted`` is then one more than the length of the run: the
-    restricted-mean convention, in which it counts as late, not as missing. ``images`` is the same
-    in images trained on.
-    """
-    rows, records = [], {record.key: record for record in results.records}
-    for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
-        record = records[run["key"]]
-        assert isinstance(record.config, Trained)
-        accuracy = np.array(record.epochs[record.config.measure])
-        for target in targets:
-            at = np.flatnonzero(accuracy >= target)
-            reached = float(at[0] + 1) if at.size else math.inf
-            late = min(reached, record.config.epochs + 1.0)
-            found = {"target": target, "reached": reached, "restricted": late}
-            found["images"] = late * record.config.trained_on
-            rows.append({axis: run[axis] for axis in results.grid.axes} | found)
-    return pd.DataFrame(rows)
