@@ -126,8 +126,9 @@ def execute_all(
 def _end(worker: BaseProcess) -> None:
     """Kill a worker and what is left of its process group."""
     worker.kill()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(cast(int, worker.pid), signal.SIGKILL)
+    if CAN_FORK:
+        with contextlib.suppress(ProcessLookupError):  # nothing is left, or it was a fresh kernel's
+            os.killpg(cast(int, worker.pid), signal.SIGKILL)
     worker.join()
 
 
@@ -136,20 +137,21 @@ def _end(worker: BaseProcess) -> None:
 
 def _work(task: Task, result: Connection, warm: bool, environment: dict[str, str]) -> None:
     """Execute one notebook; a warm kernel is forked before any thread is started here."""
-    os.setsid()  # Ctrl-C is for the build, whose end is then everybody's
-    os.environ.update(environment)  # the server may be older
     manager = None
     if warm:
+        os.setsid()  # Ctrl-C is for the build, whose end is then everybody's
+        os.environ.update(environment)  # the server may be older
         gc.freeze()  # what is imported stays: kernels need neither search nor copy it
         reader, writer = Pipe(duplex=False)
         kernel = multiprocessing.get_context("fork").Process(target=_kernel, args=(reader, result))
         kernel.start()
         manager = _manager(kernel, writer)
-    threading.Thread(target=_end_with_the_build, daemon=True).start()
+        threading.Thread(target=_end_with_the_build, daemon=True).start()
     result.send(execute(task, manager))
 
 
 def _end_with_the_build() -> None:
+    """Kill this process group once the build is gone."""
     cast(BaseProcess, multiprocessing.parent_process()).join()
     os.killpg(0, signal.SIGKILL)
 
