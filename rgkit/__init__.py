@@ -16,10 +16,10 @@ HOMES = {
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "banner conclude glue glue_intervals provenance",
     "stats.differences": "DELTA_ACCURACY DELTA_COST DELTA_MAP DELTA_MIOU DELTA_SHARPNESS "
-    "DELTA_SSIM Difference contrasts crossing difference epochs_to judge judge_equal overall "
+    "DELTA_SSIM Difference contrasts crossing difference judge judge_equal overall "
     "paired pairs_needed pool runs_needed unpaired",
     "runs.records": "Record Store",
-    "stats.tuning": "at_best chosen crossfit two_or_more",
+    "stats.tuning": "at_best chosen crossfit epochs_to two_or_more",
 }
 HOME_OF = {name: home for home, names in HOMES.items() for name in names.split()}
 

@@ -71,7 +71,7 @@ def readme(args: argparse.Namespace) -> int:
     """Write the findings and the picture of the built book into README.md."""
     from rgkit.book import scorecard
 
-    return scorecard.readme(Path(args.output), check=args.check)
+    return scorecard.readme(Path(args.output))
 
 
 def data(args: argparse.Namespace) -> int:
@@ -181,7 +181,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--quick", action="store_true", help="one short round: does it run?")
     p = verb("readme", readme)
     p.add_argument("--output", default="_build")
-    p.add_argument("--check", action="store_true", help="only say whether README.md is up to date")
     p = verb("data", data)
     p.add_argument("action", choices=["list", "get"])
     p.add_argument("name", nargs="?")

@@ -15,93 +15,54 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from rgkit.data.augment import Augmenter, Masks, epoch_plan
-from rgkit.data.scenes import VOID
+from rgkit.data.augment import Augmenter, epoch_plan
 from rgkit.data.source import IMAGENET
 from rgkit.data.vision import import_torchvision
-from rgkit.models import classification, segmentation
-from rgkit.runs.config import Classification, Segmentation
+from rgkit.models.classification import build
+from rgkit.runs.config import Classification
 from rgkit.stats.differences import difference
 from rgkit.tasks.classification import make_step
-from rgkit.tasks.segmentation import AUXILIARY, label_pixels
 from rgkit.train.device import DTYPES, arithmetic, cores, pick_device, reproducible
-from rgkit.train.loop import Stepper
-from rgkit.train.step import PlainStep, backward
 
 import_torchvision()
-from torchvision.transforms import functional as TF  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
 Name = TypeVar("Name")
 Block = Callable[[], float]  # takes some steps and returns images per second
-Case = Classification | Segmentation  # the network, the batch, and which of the two tasks
-MASKS = Segmentation(model="pspnet('resnet18', 16)", batch=8)
-CLASSES = 11
+PADDING = 4  # by how many pixels a picture is moved at most
 
 
-def padding(config: Case) -> int:
-    """Return by how many pixels a picture is moved at most: masks are only mirrored."""
-    return 0 if isinstance(config, Segmentation) else 4
+def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return random pictures of CIFAR's size with labels.
 
-
-def pictures(config: Case, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random pictures of CIFAR's size with labels, or of CamVid's at `quick` with masks.
-
-    A tenth of a mask is void.
-
-    >>> [part.shape for part in pictures(MASKS, 2)]
-    [(2, 3, 48, 64), (2, 48, 64)]
+    >>> [part.shape for part in pictures(2)]
+    [(2, 3, 32, 32), (2,)]
     """
     draws = np.random.default_rng(0)
-    if not isinstance(config, Segmentation):
-        return draws.integers(0, 256, (count, 3, 32, 32), np.uint8), draws.integers(0, 10, count)
-    images = draws.integers(0, 256, (count, 3, 48, 64), np.uint8)
-    masks = draws.integers(0, CLASSES, (count, 48, 64), np.uint8)
-    return images, np.where(draws.random(masks.shape) < 0.1, np.uint8(VOID), masks)
+    return draws.integers(0, 256, (count, 3, 32, 32), np.uint8), draws.integers(0, 10, count)
 
 
-def network(config: Case) -> nn.Module:
-    """Return a fresh network."""
-    if isinstance(config, Segmentation):
-        return segmentation.build(config.model, CLASSES)
-    return classification.build(config.model)
-
-
-def loss_of(found: Any, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of what a network returns: one output, or two maps of a picture."""
-    if isinstance(found, Tensor):
-        return cross_entropy(found, labels)
-    main, second = (cross_entropy(logits, labels.long(), ignore_index=VOID) for logits in found)
-    return main + AUXILIARY * second
-
-
-class OneByOne(torch.utils.data.Dataset[tuple[Tensor, Any]]):
+class OneByOne(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """Pictures one at a time through PIL and torchvision, as users of the papers' code have it."""
 
-    def __init__(self, config: Case, count: int) -> None:
-        images, self.labels = pictures(config, count)
+    def __init__(self, count: int) -> None:
+        images, self.labels = pictures(count)
         self.pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-        self.crop = v2.RandomCrop(32, padding(config)) if padding(config) else None
+        crop = v2.RandomCrop(32, PADDING), v2.RandomHorizontalFlip()
+        tensor = v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(*IMAGENET)
+        self.look = v2.Compose([*crop, *tensor])
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, at: int) -> tuple[Tensor, Any]:
-        image, mirrored = Image.fromarray(self.pixels[at]), torch.rand(()) < 0.5
-        image = self.crop(image) if self.crop else image
-        image = TF.hflip(image) if mirrored else image
-        look = TF.normalize(TF.to_tensor(image), *IMAGENET)
-        if self.labels.ndim == 1:
-            return look, int(self.labels[at])
-        mask = Image.fromarray(self.labels[at])
-        return look, torch.from_numpy(np.array(TF.hflip(mask) if mirrored else mask))
+    def __getitem__(self, at: int) -> tuple[Tensor, int]:
+        return self.look(Image.fromarray(self.pixels[at])), int(self.labels[at])
 
 
-def timed(epoch: Callable[[], Tensor], images: int, threads: int = 1) -> Block:
+def timed(epoch: Callable[[], Tensor], images: int) -> Block:
     """Return a block of one `epoch`, which trains on so many images and returns a number.
 
     One that may have to compile is not timed: it comes before.
@@ -109,7 +70,7 @@ def timed(epoch: Callable[[], Tensor], images: int, threads: int = 1) -> Block:
 
     def block() -> float:
         with reproducible(0):
-            torch.set_num_threads(threads)
+            torch.set_num_threads(1)
             start = time.perf_counter()
             epoch().item()
             return images / (time.perf_counter() - start)
@@ -137,16 +98,16 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> list[float]:
     return [math.exp(value) for value in (found.mean, *found.interval())]
 
 
-def paper_style(config: Case, steps: int, device: str = "auto") -> Block:
+def paper_style(config: Classification, steps: int, device: str = "auto") -> Block:
     """Return the loop that users of the papers' code run: the yardstick.
 
     A DataLoader with two workers and transforms image by image, float32, contiguous memory,
     `.item()` at each step, all cores. The workers' start and the first batch are not timed.
     """
     where = pick_device(device)
-    net = network(config).to(where)
+    net = build(config.model).to(where)
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
-    images = OneByOne(config, config.batch * (steps + 1))
+    images = OneByOne(config.batch * (steps + 1))
 
     def block() -> float:
         loader = torch.utils.data.DataLoader(images, config.batch, shuffle=True, num_workers=2)
@@ -154,7 +115,7 @@ def paper_style(config: Case, steps: int, device: str = "auto") -> Block:
         torch.set_num_threads(cores())
         try:
             for number, (x, y) in enumerate(loader):
-                loss = loss_of(net(x.to(where)), y.to(where))
+                loss = cross_entropy(net(x.to(where)), y.to(where))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -168,72 +129,41 @@ def paper_style(config: Case, steps: int, device: str = "auto") -> Block:
     return block
 
 
-class _Contiguous(Augmenter):
-    """Batches in the memory format that PyTorch has by default."""
+def training(
+    config: Classification, steps: int, device: str = "auto", precision: str = "",
+    kind: str = "auto",
+) -> Callable[[float | None], Tensor]:  # fmt: skip
+    """Return an epoch of so many steps of rgkit, given u; None is plain training.
 
-    def batch(self, *plan: Tensor) -> Tensor:
-        return super().batch(*plan).contiguous()
-
-
-def ours(
-    config: Case, steps: int, device: str = "auto", *,
-    kind: str = "auto", precision: str = "", threads: int = 1, channels_last: bool = True,
-) -> Block:  # fmt: skip
-    """Return one run of rgkit, alone, an epoch of so many steps with its own step.
-
-    The precision is by default what the machine chooses.
+    Parameters
+    ----------
+    precision : by default what the machine chooses
+    kind : see `rgkit.tasks.classification.make_step`
     """
     where = pick_device(device)
     config = config.replace(precision=precision or arithmetic(config, where))
-    count, move = config.batch * steps, padding(config)
-    shown, labels = (torch.from_numpy(part).to(where) for part in pictures(config, count))
-    look = Augmenter if channels_last else _Contiguous
-    images = look(shown, *IMAGENET, move, DTYPES[config.precision])
-    step: Stepper
-    if isinstance(config, Segmentation):
-        step = PlainStep(config, network(config), images, Masks(labels, 0), label_pixels)
-    else:
-        step = make_step(kind, config, 10, images, labels)
-    if not channels_last:
-        step.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    count = config.batch * steps
+    shown, labels = (torch.from_numpy(part).to(where) for part in pictures(count))
+    images = Augmenter(shown, *IMAGENET, PADDING, DTYPES[config.precision])
+    step = make_step(kind, config, 10, images, labels)
 
-    def epoch() -> Tensor:
-        plan = epoch_plan(count, 0, 1, "crop+flip" if move else "flip", move, where)
-        losses, _ = step.epoch(plan, np.full(steps, 1e-3), np.full(steps, 0.5))
+    def epoch(u: float | None) -> Tensor:
+        plan = epoch_plan(count, 0, 1, "crop+flip", PADDING, where)
+        losses, _ = step.epoch(plan, np.full(steps, 1e-3), np.full(steps, u))
         return losses.sum()
 
-    return timed(epoch, count, threads)
+    return epoch
 
 
-def by_hand(config: Case, device: str, precision: str = "") -> Callable[[int, bool], Tensor]:
-    """Return steps in plain PyTorch on one batch that lies ready: so many, with Random Gradient."""
-    where = pick_device(device)
-    precision = precision or arithmetic(config, where)
-    net = network(config).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x, y = (torch.from_numpy(part).to(where) for part in pictures(config, config.batch))
-    x = (x / 255).contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.5, weight_decay=1e-4)
-
-    def take(steps: int, random: bool = False) -> Tensor:
-        for u in np.random.default_rng(0).random(steps).tolist():
-            with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                loss = loss_of(net(x), y)
-            optimizer.zero_grad()
-            backward(loss, u if random else None)
-            optimizer.step()
-        return loss.detach()
-
-    return take
+def ours(config: Classification, steps: int, device: str = "auto", precision: str = "") -> Block:
+    """Return one run of rgkit, alone, an epoch of so many steps."""
+    take = training(config, steps, device, precision)
+    return timed(lambda: take(0.5), config.batch * steps)
 
 
-def plain(config: Case, device: str, precision: str) -> Block:
-    """Return two seconds of `by_hand`: what can be had."""
-    take = by_hand(config, device, precision)
-    steps = max(1, round(2 * timed(lambda: take(1, False), 1)()))
-    return timed(lambda: take(steps, False), steps * config.batch)
-
-
-def _one_of_many(gate: Any, config: Case, steps: int, device: str, rounds: int) -> list[float]:
+def _one_of_many(
+    gate: Any, config: Classification, steps: int, device: str, rounds: int
+) -> list[float]:
     """Train in step with the other processes; return the speed of each round."""
     block, speeds = ours(config, steps, device), []
     for _ in range(rounds):
@@ -242,7 +172,9 @@ def _one_of_many(gate: Any, config: Case, steps: int, device: str, rounds: int) 
     return speeds
 
 
-def in_processes(config: Case, steps: int, jobs: int, device: str, rounds: int) -> list[float]:
+def in_processes(
+    config: Classification, steps: int, jobs: int, device: str, rounds: int
+) -> list[float]:
     """Return images per second of several processes together, one value a round."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context)
@@ -251,35 +183,6 @@ def in_processes(config: Case, steps: int, jobs: int, device: str, rounds: int) 
         futures = [pool.submit(_one_of_many, *work) for _ in range(jobs)]
         speeds = np.array([future.result() for future in futures])
     return [jobs * float(slowest) for slowest in speeds.min(0)]
-
-
-def stacked(config: Case, steps: int, jobs: int, device: str = "auto") -> Block:
-    """Return several networks as one, their weights stacked, by torch.func.vmap.
-
-    All in bfloat16, without momentum and augmentation: the most favourable case.
-    """
-    where = pick_device(device)
-    nets = [network(config).to(where, torch.bfloat16) for _ in range(jobs)]
-    params, buffers = stack_module_state(nets)
-    skeleton: nn.Module = network(config).to("meta", torch.bfloat16)
-    parts = (torch.from_numpy(p).to(where) for p in pictures(config, config.batch * jobs))
-    x, y = (part.unflatten(0, (jobs, config.batch)) for part in parts)
-    x = (x / 255).bfloat16()
-
-    def loss(p: Any, b: Any, x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(functional_call(skeleton, (p, b), (x,)).float(), y)
-
-    gradients = vmap(grad(loss))
-
-    def epoch() -> Tensor:
-        for _ in range(steps):
-            found = gradients(params, buffers, x, y)
-            with torch.no_grad():
-                torch._foreach_add_(list(params.values()), list(found.values()), alpha=-1e-3)
-        total: Tensor = next(iter(params.values())).detach().sum()
-        return total
-
-    return timed(epoch, config.batch * steps * jobs)
 
 
 def matrix_rate(device: str = "auto") -> float:

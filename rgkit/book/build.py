@@ -25,7 +25,7 @@ from rgkit.book.kernels import Task
 from rgkit.book.notebook import ROOT, cells, grid
 from rgkit.book.report import hide_unmeasured, outputs, render
 from rgkit.runs.records import Store
-from rgkit.stats.verdicts import LEDGERS
+from rgkit.stats.differences import LEDGERS
 
 MATHJAX = "tex-svg-full.js"
 
@@ -156,12 +156,7 @@ def html(source: Path, output: Path) -> int:
     return done.returncode
 
 
-def build(
-    output: Path = Path("_build"),
-    profile: str = "best",
-    jobs: int = 2,
-    notebooks: Sequence[Path] | None = None,
-) -> int:
+def build(output: Path = Path("_build"), profile: str = "best", jobs: int = 2) -> int:
     """Execute the notebooks and build the HTML; return the exit status.
 
     Parameters
@@ -172,22 +167,18 @@ def build(
         Passed to every notebook that has a parameter of that name.
     jobs : int
         Notebooks executed at the same time.
-    notebooks : sequence of Path, optional
-        Executed instead of those in the table of contents; no HTML is built then.
 
     A failed notebook makes the status 1; its page shows the error and all other pages are kept.
     """
     output = output.resolve()
     if output.name != "_build":
         raise ValueError(f"output={str(output)!r} given; Jupyter Book wants a folder named _build")
-    started, paths = time.monotonic(), list(notebooks or book_notebooks())
+    started, paths = time.monotonic(), book_notebooks()
     executed = output / "executed"
     given = {} if profile == "best" else {"profile": profile}
     failed = execute_all(paths, executed, given, jobs)
     for page, message in failed.items():
         print(f"FAILED {page}: {message}", file=sys.stderr)
-    if notebooks is not None:
-        return int(bool(failed))
     stage(output / "source", executed, [page_of(p) for p in paths], failed)
     status = html(output / "source", output)
     missing = [p for p in toc_pages() if not (output / "html" / f"{p}.html").is_file()]

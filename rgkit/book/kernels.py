@@ -1,9 +1,9 @@
 """Notebooks through papermill: each on a kernel of its own, forked warm where the system can fork.
 
-A fresh kernel spends most of its life importing. So a build starts one process, the server, which
-imports what the notebooks need. For each notebook it forks a worker, which runs papermill, and that
-forks the kernel it talks to. Worker, kernel and whatever a kernel starts are one process group: it
-is killed when the worker ends, and when the build is gone.
+A fresh kernel spends most of its life importing. So multiprocessing's fork server imports once what
+the notebooks need (`rgkit.book.warm`). For each notebook it forks a worker, which runs papermill,
+and that forks the kernel it talks to. Worker, kernel and whatever a kernel starts are one process
+group: it is killed when the worker ends, and when the build is gone.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import io
 import json
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib import import_module
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,12 +26,6 @@ from typing import Any, cast
 
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
-IMPORTS = (
-    "papermill", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp",
-    "ipykernel.debugger", "IPython.core.pylabtools", "yaml", "matplotlib.backends.backend_agg",
-    "contourpy", "pandas.io.formats.html", "rgkit.stats.differences", "rgkit.book.report",
-    "rgkit.figures.plots", "rgkit.stats.tuning",
-)  # fmt: skip
 WITH_TORCH = ("rgkit.train.execute", "rgkit.tasks.classification")  # which records do not need
 
 
@@ -106,125 +96,64 @@ def execute_all(
     warm : bool
         Whether kernels are forked from one process that has imported everything, or fresh ones.
     """
-    if not warm:
-        with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
-            futures = {pool.submit(execute, task): task.page for task in tasks}
-            for future in as_completed(futures):
-                died = future.exception()
-                yield futures[future], f"no cell: {died!r}" if died else future.result()
-        return
-    ours, theirs = Pipe()
-    words = (theirs, list(tasks), jobs, train)
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=words)
-    server.start()
-    theirs.close()
-    left = {task.page for task in tasks}
+    waiting, running = list(tasks), dict[Connection, tuple[Task, BaseProcess]]()
+    context: Any = multiprocessing.get_context("forkserver" if warm else "spawn")
+    if warm:
+        context.set_forkserver_preload(["rgkit.book.warm", *(WITH_TORCH if train else ())])
     try:
-        while left:
-            page, message = ours.recv()
-            left.remove(page)
-            yield page, message
-    except (EOFError, OSError):
-        for page in sorted(left):
-            yield page, "no cell: the process that starts the kernels died"
-    finally:
-        ours.close()  # at which the server ends, and with it whatever is left below it
-        server.join()
-
-
-# --- the server -------------------------------------------------------------------------------
-
-
-def _serve(build: Connection, tasks: list[Task], jobs: int, train: bool) -> None:
-    """Import what notebooks need, then execute tasks in forked workers; end with the build.
-
-    This process has one thread, no event loop and no sockets of ZeroMQ, which no fork survives.
-    """
-    os.setsid()  # Ctrl-C is for the build, whose end is then everybody's
-    _warm_up(train)
-    fork = multiprocessing.get_context("fork")
-    running: dict[Connection, tuple[Task, BaseProcess]] = {}
-    try:
-        while True:
-            while tasks and len(running) < jobs:
-                task = tasks.pop(0)
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.pop(0)
                 result, sender = Pipe(duplex=False)
-                worker = fork.Process(target=_work, args=(task, sender))
+                words = (task, sender, warm, dict(os.environ))
+                worker = context.Process(target=_work, args=words)
                 worker.start()
-                sender.close()
+                sender.close()  # so that the end of the worker's is seen here
                 running[result] = task, worker
-            for ready in cast(list[Connection], wait([build, *running])):
-                if ready is build:
-                    return  # the build has all it wanted, or is gone
+            for ready in cast(list[Connection], wait(list(running))):
                 task, ended = running.pop(ready)
                 try:
                     message = ready.recv()
                 except EOFError:
                     message = "no cell: the process that runs papermill died"
                 _end(ended)
-                build.send((task.page, message))
+                yield task.page, message
     finally:
         for _, left in running.values():
             _end(left)
 
 
 def _end(worker: BaseProcess) -> None:
-    """Kill what is left of a worker's process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(cast(int, worker.pid), signal.SIGKILL)
+    """Kill a worker and what is left of its process group."""
+    worker.kill()
+    if CAN_FORK:
+        with contextlib.suppress(ProcessLookupError):  # nothing is left, or it was a fresh kernel's
+            os.killpg(cast(int, worker.pid), signal.SIGKILL)
     worker.join()
-
-
-def _warm_up(train: bool) -> None:
-    """Import modules, and draw once, which takes longest the first time."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Chosen when matplotlib is imported, which is before ipykernel could choose it. The backend
-    # itself is not imported here: it looks for the shell that it shows figures in, once.
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else the kernels' debugger complains
-    sys.path[:] = [place for place in sys.path if place]  # kernels add their own folder
-    for name in (*IMPORTS, *(WITH_TORCH if train else ())):
-        import_module(name)
-    _draw()
-    gc.collect()
-    gc.freeze()  # all this stays: kernels need neither search it nor copy it by searching
-
-
-def _draw() -> None:
-    """Draw a figure in the book's style that nobody sees: matplotlib keeps fonts and glyphs."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    from rgkit.figures.style import use_style
-
-    with mpl.rc_context():
-        use_style()
-        figure = Figure(layout="constrained")  # not one of pyplot's, whose state it would change
-        axes = figure.subplots()
-        axes.plot([1e-3, 1e3], [0, 1], "o-", label="label")
-        axes.set(title="title", xlabel="$10^{1}$", ylabel="label", xscale="log")
-        axes.legend(title="title")
-        figure.savefig(io.BytesIO(), format="png")
 
 
 # --- a worker and its kernel ------------------------------------------------------------------
 
 
-def _work(task: Task, result: Connection) -> None:
-    """Execute one notebook on a kernel that is forked before any thread is started here."""
-    os.setsid()
-    reader, writer = Pipe(duplex=False)
-    kernel = multiprocessing.get_context("fork").Process(target=_kernel, args=(reader, result))
-    kernel.start()
-    server = cast(BaseProcess, multiprocessing.parent_process()).pid
+def _work(task: Task, result: Connection, warm: bool, environment: dict[str, str]) -> None:
+    """Execute one notebook; a warm kernel is forked before any thread is started here."""
+    manager = None
+    if warm:
+        os.setsid()  # Ctrl-C is for the build, whose end is then everybody's
+        os.environ.update(environment)  # the server may be older
+        gc.freeze()  # what is imported stays: kernels need neither search nor copy it
+        reader, writer = Pipe(duplex=False)
+        kernel = multiprocessing.get_context("fork").Process(target=_kernel, args=(reader, result))
+        kernel.start()
+        manager = _manager(kernel, writer)
+        threading.Thread(target=_end_with_the_build, daemon=True).start()
+    result.send(execute(task, manager))
 
-    def end_with_the_server() -> None:
-        while os.getppid() == server:
-            time.sleep(0.2)
-        os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=end_with_the_server, daemon=True).start()
-    result.send(execute(task, _manager(kernel, writer)))
+def _end_with_the_build() -> None:
+    """Kill this process group once the build is gone."""
+    cast(BaseProcess, multiprocessing.parent_process()).join()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _kernel(reader: Connection, result: Connection) -> None:

@@ -24,7 +24,7 @@ from rgkit.method.spec import nearest
 from rgkit.runs.config import Trained
 from rgkit.runs.grid import Grid
 from rgkit.runs.results import Results
-from rgkit.stats.verdicts import UNMEASURED, VERDICTS, ledger
+from rgkit.stats.differences import UNMEASURED, VERDICTS, ledger
 
 VERDICT_MIME = "application/vnd.rgkit.verdict+json"
 SOURCE_MIME = "application/vnd.rgkit.provenance+json"
@@ -138,7 +138,7 @@ def conclude(
     claim : str
         An id of the ledger; or, with `says`, any other name.
     verdict : str
-        One of `rgkit.stats.verdicts.VERDICTS`; a smoke test always says "not measured".
+        One of `rgkit.stats.differences.VERDICTS`; a smoke test always says "not measured".
     measured : str
         One sentence, made from measured numbers.
     profile : str

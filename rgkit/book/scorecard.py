@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from rgkit.book.notebook import ROOT
 from rgkit.book.report import SOURCE_MIME, VERDICT_MIME, outputs, render
-from rgkit.stats.verdicts import UNMEASURED, ledger
+from rgkit.stats.differences import UNMEASURED, ledger
 
 PAPERS = {
     "random-gradient": "Random Gradient",
@@ -25,7 +24,7 @@ Row = dict[str, Any]
 MISSING: Row = {"verdict": UNMEASURED, "measured": "not yet measured", "interval": None}
 MISSING |= {"detectable": None, "unit": "", "profile": "", "seeds": 0, "page": ""}
 BEGIN, END = "<!-- found: made by `rgkit readme` -->", "<!-- end -->"
-PICTURE = Path("book", "_static", "headline.png")
+README, PICTURE = ROOT / "README.md", ROOT / "book" / "_static" / "headline.png"
 
 
 def printed(facts: Mapping[str, Any]) -> str:
@@ -70,15 +69,11 @@ def page(template: str, table: list[Row]) -> str:
 
 def as_csv(table: list[Row]) -> str:
     """Return the scorecard as CSV, the two ends of an interval in columns ``low`` and ``high``."""
-    text, names = io.StringIO(), list(table[0])
-    place = names.index("interval")
-    names[place : place + 1] = ["low", "high"]
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in table:
-        low, high = row["interval"] or ("", "")
-        writer.writerow(row | {"low": low, "high": high})
-    return text.getvalue()
+    frame = pd.DataFrame(table)
+    place, ends = list(frame).index("interval"), frame.pop("interval")
+    for shift, name in enumerate(("low", "high")):
+        frame.insert(place + shift, name, [known and known[shift] for known in ends])
+    return frame.to_csv(index=False)
 
 
 def status(executed: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
@@ -97,35 +92,27 @@ def bench(folder: Path) -> str:
     >>> bench(Path("no such folder"))
     'Nothing has been measured yet: `make bench` does it.\\n'
     """
-    newest: dict[str, tuple[int, dict[str, Any]]] = {}
-    for path in folder.glob("*.json"):
-        device, _, number = path.stem.rpartition(".")
+    newest: dict[str, Row] = {}
+    for path in sorted(folder.glob("*.json"), key=lambda path: int(path.suffixes[-2][1:])):
         found = json.loads(path.read_text())
-        if not found["quick"] and int(number) > newest.get(device, (0, {}))[0]:
-            newest[device] = int(number), found
-    return render("bench.md", measured=[found for _, (_, found) in sorted(newest.items())])
+        if not found["quick"]:
+            newest[path.name.partition(".")[0]] = found
+    return render("bench.md", measured=[found for _, found in sorted(newest.items())])
 
 
-def readme(output: Path, *, check: bool = False) -> int:
-    """Write the findings of a built book between the marks of README.md, and its picture.
-
-    With `check` only compare the findings; return 1 if they differ.
-    """
-    path = ROOT / "README.md"
-    text = path.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+def findings(output: Path) -> str:
+    """Return the text of README.md with the findings of a built book between its marks."""
+    head, _, rest = README.read_text().partition(BEGIN)
     found = page("readme.md", json.loads((output / "html" / "scorecard.json").read_text()))
-    fresh = f"{head}{BEGIN}\n{found}{END}{tail}"
-    if check:
-        if fresh != text:
-            words = "README.md: its findings are not those of the built book; run: rgkit readme"
-            print(words, file=sys.stderr)
-        return int(fresh != text)
-    path.write_text(fresh)
+    return f"{head}{BEGIN}\n{found}{END}{rest.partition(END)[2]}"
+
+
+def readme(output: Path) -> int:
+    """Write the findings of a built book into README.md, and its picture beside the book's own."""
     from PIL import Image  # comes with matplotlib
 
+    README.write_text(findings(output))
     # A palette is enough for lines on white, and a fifth of the size in every later commit.
     picture = Image.open(output / "source" / "book" / "_generated" / "headline.png")
-    picture.convert("RGB").quantize(128).save(ROOT / PICTURE, optimize=True)
+    picture.convert("RGB").quantize(128).save(PICTURE, optimize=True)
     return 0

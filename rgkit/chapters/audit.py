@@ -9,7 +9,7 @@ from scipy import stats
 
 from rgkit.method.spec import nearest
 from rgkit.runs.grid import FIRST_SEEDS
-from rgkit.stats.verdicts import ledger
+from rgkit.stats.differences import ledger
 
 
 def printed(claim: str) -> pd.DataFrame:

@@ -117,12 +117,12 @@ def row_of_marks(ax: Axes, place: float, values: pd.Series, look: Look, **how: A
     ax.hlines(values.mean(), place - 0.3, place + 0.3, color=look.color, lw=2.2)
 
 
-def final_accuracy(results: Results, panels: str | list[str], rows: str | None = None) -> Figure:
+def final_accuracy(results: Results, panels: str) -> Figure:
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
     runs, styles = results.runs, looks(results.runs["arm"])
     if runs["final"].isna().all():
         return nothing_yet(results)
-    figure, parts = small_multiples(runs, panels, rows, height=2.7, x="", y=measured(results)[1])
+    figure, parts = small_multiples(runs, panels, height=2.7, x="", y=measured(results)[1])
     for ax, frame in parts:
         for place, (arm, look) in enumerate(styles.items()):
             own = frame[frame["arm"] == arm]

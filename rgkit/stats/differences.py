@@ -1,19 +1,30 @@
-"""Arms compared run by run: differences, intervals, detectable effects, equivalence, verdicts."""
+"""Arms compared run by run: differences, intervals, detectable effects, equivalence, verdicts.
+
+SciPy is loaded where it computes: a book can be built without.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+import scipy
 
-from rgkit.runs.config import Trained
-from rgkit.runs.results import Results
-from rgkit.stats.verdicts import CONTRADICTED, EQUIVALENT, INCONCLUSIVE, SUPPORTED, UNMEASURED
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+EQUIVALENT, INCONCLUSIVE = "equivalent within Δ", "inconclusive"
+UNMEASURED = "not measured"
+VERDICTS = (SUPPORTED, CONTRADICTED, EQUIVALENT, INCONCLUSIVE, UNMEASURED)
+# The ledger: what the three papers claim, and what we predict.
+LEDGERS = [
+    Path(__file__).resolve().parents[2] / "book" / name
+    for name in ("claims.yml", "predictions.yml")
+]
 
 # Fixed before any run was looked at, in percent points.
 DELTA_ACCURACY, DELTA_MIOU = 0.3, 1.0
@@ -22,6 +33,21 @@ DELTA_MAP = 1.0  # mean average precision of detections
 DELTA_COST = 1.0  # percent of a step
 LEVEL, POWER = 0.05, 0.8  # of a two-sided test, and how often it finds what is detectable
 COLUMNS = ["difference", "low", "high", "detectable", "pairs", "p_equivalent", "verdict"]
+
+
+@cache
+def ledger() -> dict[str, dict[str, Any]]:
+    """Return every claim of the three papers, then our predictions, by id.
+
+    Each has its paper ("predictions" for ours) under "paper".
+
+    >>> ledger()["rg-cost"]["says"]
+    'no extra cost'
+    """
+    import yaml
+
+    papers = [pair for path in LEDGERS for pair in yaml.safe_load(path.read_text()).items()]
+    return {claim["id"]: claim | {"paper": paper} for paper, claims in papers for claim in claims}
 
 
 @dataclass(frozen=True)
@@ -59,7 +85,7 @@ class Difference:
         """
         if self.df < 1:
             return -math.inf, math.inf
-        half = float(stats.t.ppf(0.5 + level / 2, self.df)) * self.standard_error
+        half = float(scipy.stats.t.ppf(0.5 + level / 2, self.df)) * self.standard_error
         return self.mean - half, self.mean + half
 
     @property
@@ -76,7 +102,7 @@ class Difference:
         if self.standard_error == 0:
             return 0.0 if abs(self.mean) < delta else 1.0
         t = (delta - abs(self.mean)) / self.standard_error
-        return float(stats.t.sf(t, self.df))
+        return float(scipy.stats.t.sf(t, self.df))
 
     def verdict(self, delta: float) -> str:
         """Judge the claim "the difference is positive" by the rule of `judge`."""
@@ -103,9 +129,11 @@ def detectable_ratio(df: float) -> float:
     >>> round(detectable_ratio(1e6), 3), round(detectable_ratio(4), 2)
     (2.802, 3.76)
     """
-    critical = stats.t.ppf(1 - LEVEL / 2, df)
+    critical = scipy.stats.t.ppf(1 - LEVEL / 2, df)
     top = 4 * critical + 10
-    return float(optimize.brentq(lambda t: stats.nct.sf(critical, df, t) - POWER, 0.0, top))
+    return float(
+        scipy.optimize.brentq(lambda t: scipy.stats.nct.sf(critical, df, t) - POWER, 0.0, top)
+    )
 
 
 def difference(values: Sequence[float] | np.ndarray) -> Difference:
@@ -193,7 +221,7 @@ def runs_needed(spread: float, delta: float) -> int:
     >>> runs_needed(0.15, 0.3), runs_needed(0.20, 0.3), runs_needed(0.20, 0.1)
     (4, 7, 63)
     """
-    ratio = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
+    ratio = float(scipy.stats.norm.ppf(1 - LEVEL / 2) + scipy.stats.norm.ppf(POWER))
     return math.ceil(2 * (ratio * spread / delta) ** 2)
 
 
@@ -389,33 +417,3 @@ def crossing(differences: pd.Series) -> float:
         return math.nan
     around = slice(rising[0], rising[0] + 2)
     return float(np.exp(np.interp(0.0, y[around], x[around])))
-
-
-def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
-    """Return for each run the first epoch at or above each target, a row a run and target.
-
-    Parameters
-    ----------
-    results : of any grid; runs that are missing have no rows
-    targets : test accuracies in percent, or mean IoU where runs are judged by that
-
-    Returns
-    -------
-    The labels of the runs, ``target``, and ``reached``, infinite for a run that never gets there,
-    diverged ones among them. ``restricted`` is then one more than the length of the run: the
-    restricted-mean convention, in which it counts as late, not as missing. ``images`` is the same
-    in images trained on.
-    """
-    rows, records = [], {record.key: record for record in results.records}
-    for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
-        record = records[run["key"]]
-        assert isinstance(record.config, Trained)
-        accuracy = np.array(record.epochs[record.config.measure])
-        for target in targets:
-            at = np.flatnonzero(accuracy >= target)
-            reached = float(at[0] + 1) if at.size else math.inf
-            late = min(reached, record.config.epochs + 1.0)
-            found = {"target": target, "reached": reached, "restricted": late}
-            found["images"] = late * record.config.trained_on
-            rows.append({axis: run[axis] for axis in results.grid.axes} | found)
-    return pd.DataFrame(rows)

@@ -1,11 +1,16 @@
-"""Each arm at its own best setting, chosen on validation images and never on the test set."""
+"""Each arm at its own best setting, chosen on validation images and never on the test set.
+
+And how soon a run is as good as wanted, which a setting may be judged by, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rgkit.runs.config import Trained
@@ -139,3 +144,33 @@ def at_best(tuning: Results, seeds: Iterable[int], last: int = 0) -> Grid:
             config = like.config.replace(seed=seed, validation=0)
             cells.append(Cell(labels | {"seed": seed}, config, like.priority + 1))
     return replace(tuning.grid, cells=tuple(cells), note="")
+
+
+def epochs_to(results: Results, targets: Sequence[float]) -> pd.DataFrame:
+    """Return for each run the first epoch at or above each target, a row a run and target.
+
+    Parameters
+    ----------
+    results : of any grid; runs that are missing have no rows
+    targets : test accuracies in percent, or mean IoU where runs are judged by that
+
+    Returns
+    -------
+    The labels of the runs, ``target``, and ``reached``, infinite for a run that never gets there,
+    diverged ones among them. ``restricted`` is then one more than the length of the run: the
+    restricted-mean convention, in which it counts as late, not as missing. ``images`` is the same
+    in images trained on.
+    """
+    rows, records = [], {record.key: record for record in results.records}
+    for run in results.runs[results.runs["status"] != "missing"].to_dict("records"):
+        record = records[run["key"]]
+        assert isinstance(record.config, Trained)
+        accuracy = np.array(record.epochs[record.config.measure])
+        for target in targets:
+            at = np.flatnonzero(accuracy >= target)
+            reached = float(at[0] + 1) if at.size else math.inf
+            late = min(reached, record.config.epochs + 1.0)
+            found = {"target": target, "reached": reached, "restricted": late}
+            found["images"] = late * record.config.trained_on
+            rows.append({axis: run[axis] for axis in results.grid.axes} | found)
+    return pd.DataFrame(rows)

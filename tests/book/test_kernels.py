@@ -110,6 +110,12 @@ def test_the_executed_copy_is_papermills_own(twins):
         assert copies["one"]["metadata"]["papermill"]["duration"] > 0
 
 
+def test_a_warm_kernel_need_not_import_what_pages_use(tmp_path):
+    """multiprocessing says nothing of a module that its fork server could not import."""
+    cell = "import sys\nprint({'rgkit.figures.plots', 'rgkit.book.warm'} <= set(sys.modules))"
+    assert said(run(tmp_path, one=[cell])[1]["one"]) == "True\n"
+
+
 def test_nothing_leaks_from_one_notebook_to_the_next(tmp_path):
     change = (
         "import os, sys, numpy as np, matplotlib.pyplot as plt, rgkit.book.report\n"

@@ -18,7 +18,7 @@ import yaml
 
 from rgkit.book import build, notebook, report, scorecard
 from rgkit.cli import main
-from rgkit.stats.verdicts import VERDICTS
+from rgkit.stats.differences import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

@@ -26,7 +26,8 @@ def fill(store: Store, grid, best) -> None:
         value = 60 - abs(np.log2(cell.labels["lr"] / best[cell.labels["arm"]]))
         mark, values = fingerprint_of(cell.config), [0.0] * 9 + [value]
         epochs = {"test_accuracy": values, "validation_accuracy": values}
-        source = {"device": "d", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
+        source = dict.fromkeys(("commit", "device", "versions"), "d")
+        source |= {"seconds": 1.0, "date": "2026-01-01"}
         key = cell.config.key(mark)
         store.put(Record(key, cell.config, mark, "finished", epochs, source))
 

@@ -13,7 +13,7 @@ from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.records import Record, Store, fingerprint_of
 from rgkit.runs.results import Results, collect
-from rgkit.stats import differences
+from rgkit.stats import differences, tuning
 
 
 def test_interval_is_the_paired_t_test():
@@ -148,7 +148,7 @@ def test_a_target_that_is_never_reached_is_infinite_and_late_but_not_missing(tmp
             ("RG", 1): ([], "diverged"),
         },
     )
-    table = differences.epochs_to(results, [40, 60]).set_index(["arm", "seed", "target"])
+    table = tuning.epochs_to(results, [40, 60]).set_index(["arm", "seed", "target"])
     assert len(table) == 3 * 2  # the run that is missing has no row
     assert table.loc[("plain", 0, 40), "reached"] == 2
     assert table.loc[("plain", 0, 60), "restricted"] == 3

@@ -19,8 +19,7 @@ from rgkit.runs.config import Translation, from_dict
 from rgkit.runs.grid import Grid, cross
 from rgkit.runs.records import Store
 from rgkit.runs.results import collect
-from rgkit.stats.differences import paired
-from rgkit.stats.verdicts import UNMEASURED
+from rgkit.stats.differences import UNMEASURED, paired
 from rgkit.tasks import classification as task
 from rgkit.tasks.classification import evaluate as classified
 from rgkit.tasks.translation import Features, evaluate, kernel_distance
