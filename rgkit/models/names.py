@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
-from rgkit.method.spec import Spec, number, one_of, parse, registry
+from rgkit.method.spec import BELOW_1, POSITIVE, Spec, number, one_of, parse, registry
 
 STEM = 16  # channels of a WRN's first convolution, whatever the widening is
 
@@ -36,7 +36,6 @@ class Model(Network):
     what = "model"
 
 
-@dataclass(frozen=True)
 class ResNet8(Model):
     """Three stages of one basic block, width-2*width-4*width: a net for laptops and tests."""
 
@@ -62,7 +61,6 @@ class SmallDenseNet(Model):
     name = "small_densenet"
 
 
-@dataclass(frozen=True)
 class PlainNet(Model):
     """`depth` layers without a skip connection (LD Fig. 1): 3x3 convolutions in three stages.
 
@@ -106,7 +104,6 @@ class DenseNet121(Model):
     name = "densenet121"
 
 
-@dataclass(frozen=True)
 class StagedResNet(Model):
     """Basic blocks in stages of these widths, the first of which is the stem's, too.
 
@@ -122,7 +119,6 @@ class StagedResNet(Model):
         self.require(good, "as many widths as blocks, each a whole number of 1 or more")
 
 
-@dataclass(frozen=True)
 class LargeResNet(Model):
     """ResNet-18 for ImageNet (7x7 stem of stride 2, max-pool): stages of 1, 2, 4, 8 times `width`.
 
@@ -133,7 +129,6 @@ class LargeResNet(Model):
     width: int = number(64, 1)
 
 
-@dataclass(frozen=True)
 class WRN(Model):
     """Zagoruyko and Komodakis 2016: `depth` is 6n + 4, the stages are `times` as wide as 16-32-64.
 
@@ -146,10 +141,9 @@ class WRN(Model):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.depth % 6 == 4, f"depth={self.depth} given; 10, 16, 22, 28 …")
+        self.require(self.depth % 6 == 4, "10, 16, 22, 28 …", "depth")
 
 
-@dataclass(frozen=True)
 class Airbench(Model):
     """The network of Jordan 2024: groups of width, 4*width and 4*width behind a whitening layer.
 
@@ -160,7 +154,6 @@ class Airbench(Model):
     bias_epochs: int = number(3)
 
 
-@dataclass(frozen=True)
 class GC(Model):
     """The network `base` with K branches that share their kernels (Calibrated SGD).
 
@@ -184,7 +177,6 @@ class GC(Model):
     base: str = ""
 
 
-@dataclass(frozen=True)
 class SideBySide(Model):
     """So many `copies` of the network `base` that share nothing and answer with their mean.
 
@@ -203,23 +195,20 @@ def model(text: str | Model) -> Model:
     """
     found = named(Model, text)
     if isinstance(found, GC | SideBySide):
-        found.require(bool(found.base), "base='' given; a network by name, such as 'resnet8(16)'")
-        base, given = model(found.base), f"base={found.base!r} given; one"
-        found.require(not isinstance(base, GC | SideBySide), f"{given} without branches or copies")
-        wanted = f"{given} that needs no images before it is trained"
-        found.require(not isinstance(base, Airbench), wanted)
+        found.require(bool(found.base), "a network by name, such as 'resnet8(16)'", "base")
+        base = model(found.base)
+        single = not isinstance(base, GC | SideBySide)
+        found.require(single, "one without branches or copies", "base")
+        ready = not isinstance(base, Airbench)
+        found.require(ready, "one that needs no images before it is trained", "base")
         return replace(found, base=str(base))
     return found
 
 
-@dataclass(frozen=True)
 class Wider(Spec):
     """An arm: the cell's network with so many `times` its arithmetic, by its width."""
 
-    times: float = 4.0
-
-    def __post_init__(self) -> None:
-        self.require(self.times > 0, f"times={self.times} given; a positive number")
+    times: float = number(4.0, POSITIVE)
 
 
 # The arms that change a network, by name.
@@ -285,7 +274,6 @@ def wrn_channels(depth: int, channels: int, times: float) -> int:
     return min(max(1, found - 1), found, key=lambda c: abs(wrn_macs(depth, c) - wanted))
 
 
-@dataclass(frozen=True)
 class Segmenter(Network):
     """Base of the networks that label pixels: a dilated ResNet and a head.
 
@@ -300,7 +288,7 @@ class Segmenter(Network):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.width % 4 == 0, f"width={self.width} given; a multiple of 4")
+        self.require(self.width % 4 == 0, "a multiple of 4", "width")
 
 
 class PSPNet(Segmenter):
@@ -313,7 +301,6 @@ class DUCHDC(Segmenter):
     name = "duc_hdc"
 
 
-@dataclass(frozen=True)
 class Generator(Network):
     """Base of the networks that turn one picture into another."""
 
@@ -321,7 +308,6 @@ class Generator(Network):
     levels: int = number(8, 2)
 
 
-@dataclass(frozen=True)
 class UNet(Generator):
     """The U-Net of pix2pix: `levels` halvings (8 bring 256 pixels to one) and as many doublings.
 
@@ -331,14 +317,9 @@ class UNet(Generator):
 
     width: int = number(64, 1)
     norm: str = one_of("instance", "batch")
-    dropout: float = number(0.5)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.dropout < 1, f"dropout={self.dropout} given; below 1")
+    dropout: float = number(0.5, 0, BELOW_1)
 
 
-@dataclass(frozen=True)
 class Discriminator(Network):
     """Base of the networks that tell pictures from copies, patch by patch.
 
@@ -358,7 +339,6 @@ class PatchGAN(Discriminator):
     name = "patchgan"
 
 
-@dataclass(frozen=True)
 class Halving(Discriminator):
     """That of RG's code: `layers` halvings and one convolution; 4 give 16x16 parts of 256x256."""
 
