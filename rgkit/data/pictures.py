@@ -22,9 +22,7 @@ from PIL import Image
 from rgkit.data import source
 from rgkit.data.scenes import CLASSES, FINGERPRINT, VOID
 from rgkit.data.source import Bytes, DataError, Dataset, Item, Row, Source, Split
-from rgkit.method.spec import nearest
 
-DIRECTIONS = ("a_to_b", "b_to_a")
 KINDS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _STREETS = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
@@ -247,11 +245,6 @@ def _load(of: Masked | Paired, name: str, size: int, margin: int, folder: Path) 
     return replace(found, margin=margin)
 
 
-def _require(good: bool, size: int, margin: int, wanted: str) -> None:
-    if not good:
-        raise DataError(f"size={size}, margin={margin} given; {wanted}")
-
-
 def load_masks(name: str, size: int, margin: int = 0) -> Dataset:
     """Load a set of pictures with masks by name, at a size.
 
@@ -279,7 +272,6 @@ def load_masks(name: str, size: int, margin: int = 0) -> Dataset:
     ((600, 3, 32, 32), (600, 32, 32), 11)
     """
     of = source.named(MASKS, name)
-    _require(size >= 8 and margin >= 0, size, margin, "8 or more, and 0 or more")
     # What is made smaller as a whole has nothing beyond its rim, and scenes are drawn as they are.
     return _load(of, name, size, 0 if of.wide or of.embedded else margin, source.root())
 
@@ -311,11 +303,9 @@ def load_pairs(name: str, size: int, margin: int = 0, direction: str = "a_to_b")
     ((600, 3, 36, 36), (200, 3, 32, 32))
     """
     of = source.named(PAIRS, name)
-    if direction not in DIRECTIONS:
-        raise DataError(f"direction={direction!r} given{nearest(direction, list(DIRECTIONS))}")
-    _require(size >= 8 and margin >= 0, size, margin, "8 or more, and 0 or more")
-    drawable = name != "scenes" or (size >= 16 and size + 2 * margin <= 256)
-    _require(drawable, size, margin, "scenes have 16 to 256 pixels in all")
+    if of.embedded and size + 2 * margin > 256:
+        given = f"size={size}, margin={margin} given"
+        raise DataError(f"{given}; scenes have 16 to 256 pixels in all")
     found = _load(of, name, size, margin, source.root())
     if direction == "a_to_b":
         return found
