@@ -1,9 +1,9 @@
 """Pictures with masks, and pairs of pictures: real sets by their folders, and embedded scenes.
 
-A set is read once into arrays of one size. `MASKS` have a class for every pixel: CamVid and
-Cityscapes are street scenes and are made smaller as a whole; the pictures of VOC differ in size and
-are cut, or filled with void, around their centre, as RG's published code does. `PAIRS` are pix2pix
-folders, whose files hold both pictures side by side, A on the left and B on the right.
+A set is read once into arrays of one size. `MASKS` have a class for every pixel: the
+street scenes of CamVid are made smaller as a whole; the pictures of VOC differ in size and are cut,
+or filled with void, around their centre, as RG's published code does. `PAIRS` are pix2pix folders,
+whose files hold both pictures side by side, A on the left and B on the right.
 
 A `margin` is of real pixels on each side of what a network sees, so that random crops can move.
 """
@@ -30,10 +30,6 @@ _OBJECTS = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike "
     "person plant sheep sofa train monitor"
 )
-_CITIES = (
-    "road sidewalk building wall fence pole light sign vegetation terrain sky person rider car "
-    "truck bus train motorcycle bicycle"
-)
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,10 @@ class Masked(Source):
     Attributes
     ----------
     void : labels that are void besides 255
-    ids : the set's own numbers of the classes, where they are not 0, 1, 2, ...; others are void
     wide : width over height; 0 for pictures of all sizes, which are cut to a square
     """
 
     void: tuple[int, ...] = ()
-    ids: tuple[int, ...] = ()
     wide: float = 0.0
 
     def row(self, item: Item, split: str, size: int, margin: int) -> Row:
@@ -101,15 +95,6 @@ def _voc(folder: Path, split: str) -> list[Item]:
     return [(pictures[n], base / "SegmentationClass" / f"{n}.png") for n in every]
 
 
-def _cities(folder: Path, split: str) -> list[Item]:
-    """torchvision's layout, fine annotations; val is what is tested on."""
-    part = "val" if split == "test" else split
-    images = _listed(folder / "leftImg8bit" / part, "*/*_leftImg8bit.png")
-    fine = folder / "gtFine" / part
-    names = [path.name.replace("_leftImg8bit", "_gtFine_labelIds") for path in images]
-    return [(p, fine / p.parent.name / n) for p, n in zip(images, names, strict=True)]
-
-
 def _pix2pix(name: str, folder: Path, split: str) -> list[Item]:
     """pix2pix's layout: the parts of a folder are train and val."""
     remedy = (
@@ -133,12 +118,8 @@ MASKS = {
     "camvid-png": _CAMVID,
     "voc2012": _VOC,
     "voc2012-2007": replace(_VOC, sizes=(311, 321), known="0fdf597f9c3c651d"),
-    "cityscapes": Masked(
-        (2_975, 500), tuple(_CITIES.split()), files=_cities, wide=2.0,
-        ids=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
-    ),
     "scenes": Masked((600, 200), ("background", *CLASSES), FINGERPRINT, True),
-}  # fmt: skip
+}
 _MAPS = _pairs("maps", (1_096, 1_098), "aerial", "map")
 # "maps-200" is the copy of maps that was measured: made smaller by WebP, with 200 of its val.
 PAIRS = {
@@ -172,15 +153,14 @@ def words(name: str, direction: str) -> str:
 
 def _labelled(mask: Bytes, of: Masked, path: Path) -> Bytes:
     """Give the labels their place in the order of the classes, and void 255."""
-    ids = of.ids or tuple(range(len(of.classes)))
-    table = np.full(256, VOID if of.ids else 254, np.uint8)  # 254 is what no set has
-    table[list(ids)] = np.arange(len(ids))
+    table, count = np.full(256, 254, np.uint8), len(of.classes)  # 254 is what no set has
+    table[:count] = np.arange(count)
     table[[VOID, *of.void]] = VOID
     labels = table[mask]
     if (labels == 254).any():
         odd = int(mask[labels == 254][0])
         raise DataError(
-            f"{path} has the label {odd}; this set has 0 to {len(ids) - 1}, and {VOID} for void"
+            f"{path} has the label {odd}; this set has 0 to {count - 1}, and {VOID} for void"
         )
     return labels
 
@@ -250,7 +230,7 @@ def load_masks(name: str, size: int, margin: int = 0) -> Dataset:
 
     Parameters
     ----------
-    name : camvid, voc2012, cityscapes, or scenes, which is embedded; see `MASKS`
+    name : camvid, voc2012, or scenes, which is embedded; see `MASKS`
     size : height of what a network sees; the width follows from the set
     margin : only pictures that are cut have one, see `rgkit.data.source.Dataset.margin`
 
