@@ -120,6 +120,17 @@ def opened(path: Path) -> Image.Image:
     return image
 
 
+def check_file(path: Path, digits: str, again: str) -> None:
+    """Require that a file's SHA-256 begins so; DataError names it and says how to get it `again`.
+
+    >>> check_file(Path(__file__), "", "check it out again")
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(digits):
+        raise DataError(f"{path} has the SHA-256 {found[:16]}…, not {digits}…; {again}")
+
+
 S = TypeVar("S", bound=Source)
 
 

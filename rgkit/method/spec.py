@@ -114,15 +114,14 @@ class Checked:
 class Spec(Checked):
     """Base of everything that is written as ``name(value, ...)``.
 
-    The name is that of the class, ``late_drop`` for LateDrop, unless the class states another.
+    The name is that of the class, ``late_drop`` for LateDrop, unless it is given another.
     """
 
     name: ClassVar[str] = ""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, name: str = "") -> None:
         super().__init_subclass__()
-        if "name" not in vars(cls):
-            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.name = name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __str__(self) -> str:
         fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]

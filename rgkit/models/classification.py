@@ -8,7 +8,6 @@ ResNet-8 of this package is, and it saw the photographs of CIFAR-10: see `own_fe
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rgkit.data import images
+from rgkit.data.source import check_file
 from rgkit.data.vision import import_torchvision
 from rgkit.models import cifar, names
 from rgkit.models.calibrated import Calibrated, SideBySide, gc_layers
@@ -253,16 +253,13 @@ def own_features() -> Pooled:
     those halves were at zero on average either way. Pictures are compared by details, which early
     stages see.
 
-    Raises ValueError where the committed file is another.
+    Raises DataError where the committed file is another.
 
     Examples
     --------
     >>> own_features()(torch.rand(2, 3, 64, 64)).shape
     torch.Size([2, 128])
     """
-    with OWN.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(DIGEST):
-        raise ValueError(f"{OWN} has the SHA-256 {found[:16]}…, not {DIGEST}…; check it out again")
+    check_file(OWN, DIGEST, "check it out again")
     net, facts = read_classifier(OWN)
     return Pooled(net, facts["config"]["data"])

@@ -36,29 +36,22 @@ class Model(Network):
     what = "model"
 
 
-class ResNet8(Model):
+class ResNet8(Model, name="resnet8"):
     """Three stages of one basic block, width-2*width-4*width: a net for laptops and tests."""
 
-    name = "resnet8"
     width: int = number(16, 1)
 
 
-class SmallResNeXt(Model):
+class SmallResNeXt(Model, name="small_resnext"):
     """The stages of `resnet8` with one block of ResNeXt each, in 8 groups: for laptops."""
 
-    name = "small_resnext"
 
-
-class SmallMobileNetV2(Model):
+class SmallMobileNetV2(Model, name="small_mobilenetv2"):
     """Three stages of two blocks of MobileNetV2, on images halved by the stem: for laptops."""
 
-    name = "small_mobilenetv2"
 
-
-class SmallDenseNet(Model):
+class SmallDenseNet(Model, name="small_densenet"):
     """Three dense blocks of two layers that add 8 channels each: for laptops."""
-
-    name = "small_densenet"
 
 
 class PlainNet(Model):
@@ -74,43 +67,32 @@ class PlainNet(Model):
     stem: int = number(1, 1, 2)
 
 
-class ResNet18(Model):
+class ResNet18(Model, name="resnet18"):
     """CIFAR form (3x3 stem, no max-pool) of He et al. 2016."""
 
-    name = "resnet18"
 
-
-class ResNet34(Model):
+class ResNet34(Model, name="resnet34"):
     """CIFAR form; the network of RG's published code."""
 
-    name = "resnet34"
 
-
-class ResNeXt50(Model):
+class ResNeXt50(Model, name="resnext50"):
     """CIFAR form of ResNeXt-50 32x4d (RG Figure 4 right)."""
 
-    name = "resnext50"
 
-
-class MobileNetV2(Model):
+class MobileNetV2(Model, name="mobilenetv2"):
     """CIFAR form: strides of the stem and of the first two stages are 1 (RG Figure 5)."""
 
-    name = "mobilenetv2"
 
-
-class DenseNet121(Model):
+class DenseNet121(Model, name="densenet121"):
     """CIFAR form (RG Figure 5)."""
 
-    name = "densenet121"
 
-
-class StagedResNet(Model):
+class StagedResNet(Model, name="staged_resnet"):
     """Basic blocks in stages of these widths, the first of which is the stem's, too.
 
     The default is the ResNet-18 of CSGD's Table 1; ResNet-110 is ``(16, 32, 64), (18, 18, 18)``.
     """
 
-    name = "staged_resnet"
     widths: tuple[int, ...] = (16, 16, 32, 64)
     blocks: tuple[int, ...] = (2, 2, 2, 2)
 
@@ -119,13 +101,12 @@ class StagedResNet(Model):
         self.require(good, "as many widths as blocks, each a whole number of 1 or more")
 
 
-class LargeResNet(Model):
+class LargeResNet(Model, name="large_resnet"):
     """ResNet-18 for ImageNet (7x7 stem of stride 2, max-pool): stages of 1, 2, 4, 8 times `width`.
 
     CSGD's Table 3 has it at its usual width, 64.
     """
 
-    name = "large_resnet"
     width: int = number(64, 1)
 
 
@@ -295,10 +276,8 @@ class PSPNet(Segmenter):
     """Zhao et al. 2017: dilation 2 and 4, pyramid pooling, a second loss on stage 3."""
 
 
-class DUCHDC(Segmenter):
+class DUCHDC(Segmenter, name="duc_hdc"):
     """Wang et al. 2017: hybrid dilation in stages 3 and 4, dense upsampling convolution."""
-
-    name = "duc_hdc"
 
 
 class Generator(Network):
@@ -333,10 +312,8 @@ class Discriminator(Network):
     norm: str = one_of("instance", "batch")
 
 
-class PatchGAN(Discriminator):
+class PatchGAN(Discriminator, name="patchgan"):
     """That of pix2pix: `layers` halvings, then two convolutions at that size; 3 see 70x70."""
-
-    name = "patchgan"
 
 
 class Halving(Discriminator):

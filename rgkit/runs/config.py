@@ -20,7 +20,7 @@ from rgkit.data import images, pictures
 from rgkit.data.source import Source
 from rgkit.method import laws, schedules
 from rgkit.method.spec import BELOW_1, POSITIVE, Checked, Spec, nearest, number, one_of
-from rgkit.models.names import Discriminator, Generator, Segmenter, named
+from rgkit.models.names import Discriminator, Generator, Segmenter, model, named
 
 # Raised by the maintainer when training itself changes, so that old records are out of date. The
 # golden test (tests/train/test_train.py) fails when the numbers move while this stays.
@@ -77,7 +77,7 @@ class Config(Checked):
     def key(self, fingerprint: str) -> str:
         """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
 
-        A setting that is added after records exist is declared with "added" in its metadata;
+        A setting that came after records existed is declared as `added`, see `number`;
         while it has its default it stays out of the hash, so that old records keep their keys.
         """
         settings = self.as_dict()
@@ -176,8 +176,6 @@ class Trained(Config):
 
     def network(self) -> Spec:
         """Return the network; ValueError names an unknown one and the nearest right one."""
-        from rgkit.models.names import model
-
         return model(self.model)
 
     def about(self) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from rgkit.chapters import own_classifier
 from rgkit.data import images, pictures
 from rgkit.data.augment import Augmenter
+from rgkit.data.source import DataError
 from rgkit.data.vision import import_torchvision
 from rgkit.models import classification
 from rgkit.runs.config import Translation, from_dict
@@ -137,7 +138,7 @@ def test_another_file_in_its_place_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "own.npz"
     path.write_bytes(classification.OWN.read_bytes()[:5000])
     monkeypatch.setattr(classification, "OWN", path)
-    with pytest.raises(ValueError, match=rf"has the SHA-256 .*, not {classification.DIGEST}…"):
+    with pytest.raises(DataError, match=rf"has the SHA-256 .*, not {classification.DIGEST}…"):
         classification.own_features()
 
 
