@@ -12,6 +12,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 T = TypeVar("T", bound="Spec")
@@ -90,7 +91,9 @@ class Checked:
                 self.choose(name, field.metadata["words"])
             if "range" in field.metadata:
                 least, most, wanted = field.metadata["range"]
-                fits = isinstance(value, kind | int) and not isinstance(value, bool)
+                fits = isinstance(value, int if kind is int else Real) and not isinstance(
+                    value, bool
+                )
                 self.require(fits and least <= value <= most, wanted, name)
                 self.require(math.isfinite(value), "a finite number", name)
                 object.__setattr__(self, name, kind(value))
@@ -100,7 +103,7 @@ class Checked:
         return ValueError(what)
 
     def require(self, good: bool, wanted: str, name: str = "") -> None:
-        """Raise an error, which repeats the field of that name and says what would do, if not."""
+        """Raise an error unless all is good: it repeats a field by name and says what would do."""
         if not good:
             raise self.wrong((f"{name}={getattr(self, name)!r} given; " if name else "") + wanted)
 

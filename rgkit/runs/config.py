@@ -77,8 +77,8 @@ class Config(Checked):
     def key(self, fingerprint: str) -> str:
         """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
 
-        A setting that came after records existed is declared as `added`, see `number`;
-        while it has its default it stays out of the hash, so that old records keep their keys.
+        A setting that came after records existed is declared as ``added``: while it has its default
+        it stays out of the hash, so that old records keep their keys.
         """
         settings = self.as_dict()
         for f in dataclasses.fields(self):

@@ -30,7 +30,7 @@ Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; h
 Load = Callable[..., tuple[Dataset, Callable[[Tensor, Tensor], Split]]]
 
 
-@functools.lru_cache(maxsize=2)  # for the next run on them
+@functools.lru_cache(maxsize=6)  # for the next runs on them, of whatever task
 def on_device(load: Load, where: torch.device, count: int, held: int, *own: Any) -> Splits:
     """Bring pictures and what belongs to them to a device: to train on, to test on, held out.
 
@@ -58,7 +58,7 @@ def on_device(load: Load, where: torch.device, count: int, held: int, *own: Any)
 
 
 def splits(load: Load, config: Trained, where: torch.device) -> Splits:
-    """Return the data of a run on its device, those of the last run where they are the same."""
+    """Return the data of a run on its device; runs that differ in other settings share them."""
     own = (getattr(config, name) for name in inspect.signature(load).parameters)
     return on_device(load, where, config.images, config.validation, *own)
 
