@@ -67,17 +67,17 @@ class Paired(Source):
         return _hash(*both), a, b
 
 
-def _listed(folder: Path, ask: str, remedy: str = "copy the data set again") -> list[Path]:
-    files = (path for path in folder.glob(ask) if path.suffix.lower() in KINDS)
+def _listed(folder: Path, remedy: str = "copy the data set again") -> list[Path]:
+    files = (path for path in folder.glob("*") if path.suffix.lower() in KINDS)
     found = sorted(path for path in files if not path.name.startswith("."))
     if not found:
-        raise DataError(f"{folder / ask}: no pictures; {remedy}")
+        raise DataError(f"{folder / '*'}: no pictures; {remedy}")
     return found
 
 
 def _camvid(folder: Path, split: str) -> list[Item]:
     """SegNet's layout: train and trainannot, test and testannot, the same names in both."""
-    images = _listed(folder / "camvid" / split, "*")
+    images = _listed(folder / "camvid" / split)
     return [(path, folder / "camvid" / f"{split}annot" / f"{path.stem}.png") for path in images]
 
 
@@ -102,7 +102,7 @@ def _pix2pix(name: str, folder: Path, split: str) -> list[Item]:
         "under the folder that RGKIT_DATA names"
     )
     place = folder / name / ("val" if split == "test" else split)
-    return [(path,) for path in _listed(place, "*", remedy)]
+    return [(path,) for path in _listed(place, remedy)]
 
 
 def _pairs(name: str, sizes: tuple[int, int], a: str, b: str) -> Paired:
