@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -32,7 +32,6 @@ _OBJECTS = (
 )
 
 
-@dataclass(frozen=True)
 class Masked(Source):
     """A set of pictures and masks.
 
@@ -52,7 +51,6 @@ class Masked(Source):
         return _hash(*both), *fit(*both, height, width, bool(self.wide))
 
 
-@dataclass(frozen=True)
 class Paired(Source):
     """A set of pairs; `shown` says in words what A and B show."""
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rgkit.data.scenes import SPLITS, scenes
-from rgkit.method.spec import nearest
+from rgkit.method.spec import Checked, nearest
 
 Bytes = NDArray[np.uint8]
 Item = tuple[Path, ...]  # the files of one picture
@@ -42,8 +42,7 @@ def root() -> Path:
     return Path(given).expanduser() if given else cache / "rgkit"
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Checked):
     """Where the data of a set come from, and what is known of them without reading them.
 
     Attributes

@@ -91,9 +91,8 @@ class Checked:
                 self.choose(name, field.metadata["words"])
             if "range" in field.metadata:
                 least, most, wanted = field.metadata["range"]
-                fits = isinstance(value, int if kind is int else Real) and not isinstance(
-                    value, bool
-                )
+                known = isinstance(value, int if kind is int else Real)
+                fits = known and not isinstance(value, bool)
                 self.require(fits and least <= value <= most, wanted, name)
                 self.require(math.isfinite(value), "a finite number", name)
                 object.__setattr__(self, name, kind(value))

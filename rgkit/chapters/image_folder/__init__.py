@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,6 @@ from rgkit.runs.profiles import Sizes, trained
 EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
 
 
-@dataclass(frozen=True)
 class Folders(Source):
     """ImageNet in torchvision's layout: imagenet/train and imagenet/val, a folder a class."""
 
