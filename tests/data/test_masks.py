@@ -180,5 +180,5 @@ def test_a_set_that_is_not_there_names_the_folder(tmp_path, monkeypatch):
             load(name, 16)
     with pytest.raises(DataError, match="unknown data set 'camvit'; did you mean 'camvid'"):
         load("camvit", 16)
-    with pytest.raises(DataError, match="size=4, margin=0 given"):
+    with pytest.raises(ValueError, match="size is 4; it must be from 16 to 256"):
         load("scenes", 4)
