@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ def numbered(count: int) -> tuple[str, ...]:
     return tuple(f"class{k}" for k in range(count))
 
 
-@dataclass(frozen=True)
 class Cifar(Source):
     """One of the two sets of Krizhevsky 2009, as it is shipped.
 

@@ -1,9 +1,9 @@
 """Pictures with masks, and pairs of pictures: real sets by their folders, and embedded scenes.
 
-A set is read once into arrays of one size. `MASKS` have a class for every pixel: CamVid and
-Cityscapes are street scenes and are made smaller as a whole; the pictures of VOC differ in size and
-are cut, or filled with void, around their centre, as RG's published code does. `PAIRS` are pix2pix
-folders, whose files hold both pictures side by side, A on the left and B on the right.
+A set is read once into arrays of one size. `MASKS` have a class for every pixel: the
+street scenes of CamVid are made smaller as a whole; the pictures of VOC differ in size and are cut,
+or filled with void, around their centre, as RG's published code does. `PAIRS` are pix2pix folders,
+whose files hold both pictures side by side, A on the left and B on the right.
 
 A `margin` is of real pixels on each side of what a network sees, so that random crops can move.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -22,9 +22,7 @@ from PIL import Image
 from rgkit.data import source
 from rgkit.data.scenes import CLASSES, FINGERPRINT, VOID
 from rgkit.data.source import Bytes, DataError, Dataset, Item, Row, Source, Split
-from rgkit.method.spec import nearest
 
-DIRECTIONS = ("a_to_b", "b_to_a")
 KINDS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _STREETS = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
@@ -32,25 +30,18 @@ _OBJECTS = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike "
     "person plant sheep sofa train monitor"
 )
-_CITIES = (
-    "road sidewalk building wall fence pole light sign vegetation terrain sky person rider car "
-    "truck bus train motorcycle bicycle"
-)
 
 
-@dataclass(frozen=True)
 class Masked(Source):
     """A set of pictures and masks.
 
     Attributes
     ----------
     void : labels that are void besides 255
-    ids : the set's own numbers of the classes, where they are not 0, 1, 2, ...; others are void
     wide : width over height; 0 for pictures of all sizes, which are cut to a square
     """
 
     void: tuple[int, ...] = ()
-    ids: tuple[int, ...] = ()
     wide: float = 0.0
 
     def row(self, item: Item, split: str, size: int, margin: int) -> Row:
@@ -60,7 +51,6 @@ class Masked(Source):
         return _hash(*both), *fit(*both, height, width, bool(self.wide))
 
 
-@dataclass(frozen=True)
 class Paired(Source):
     """A set of pairs; `shown` says in words what A and B show."""
 
@@ -75,17 +65,17 @@ class Paired(Source):
         return _hash(*both), a, b
 
 
-def _listed(folder: Path, ask: str, remedy: str = "copy the data set again") -> list[Path]:
-    files = (path for path in folder.glob(ask) if path.suffix.lower() in KINDS)
+def _listed(folder: Path, remedy: str = "copy the data set again") -> list[Path]:
+    files = (path for path in folder.glob("*") if path.suffix.lower() in KINDS)
     found = sorted(path for path in files if not path.name.startswith("."))
     if not found:
-        raise DataError(f"{folder / ask}: no pictures; {remedy}")
+        raise DataError(f"{folder / '*'}: no pictures; {remedy}")
     return found
 
 
 def _camvid(folder: Path, split: str) -> list[Item]:
     """SegNet's layout: train and trainannot, test and testannot, the same names in both."""
-    images = _listed(folder / "camvid" / split, "*")
+    images = _listed(folder / "camvid" / split)
     return [(path, folder / "camvid" / f"{split}annot" / f"{path.stem}.png") for path in images]
 
 
@@ -103,15 +93,6 @@ def _voc(folder: Path, split: str) -> list[Item]:
     return [(pictures[n], base / "SegmentationClass" / f"{n}.png") for n in every]
 
 
-def _cities(folder: Path, split: str) -> list[Item]:
-    """torchvision's layout, fine annotations; val is what is tested on."""
-    part = "val" if split == "test" else split
-    images = _listed(folder / "leftImg8bit" / part, "*/*_leftImg8bit.png")
-    fine = folder / "gtFine" / part
-    names = [path.name.replace("_leftImg8bit", "_gtFine_labelIds") for path in images]
-    return [(p, fine / p.parent.name / n) for p, n in zip(images, names, strict=True)]
-
-
 def _pix2pix(name: str, folder: Path, split: str) -> list[Item]:
     """pix2pix's layout: the parts of a folder are train and val."""
     remedy = (
@@ -119,7 +100,7 @@ def _pix2pix(name: str, folder: Path, split: str) -> list[Item]:
         "under the folder that RGKIT_DATA names"
     )
     place = folder / name / ("val" if split == "test" else split)
-    return [(path,) for path in _listed(place, "*", remedy)]
+    return [(path,) for path in _listed(place, remedy)]
 
 
 def _pairs(name: str, sizes: tuple[int, int], a: str, b: str) -> Paired:
@@ -135,12 +116,8 @@ MASKS = {
     "camvid-png": _CAMVID,
     "voc2012": _VOC,
     "voc2012-2007": replace(_VOC, sizes=(311, 321), known="0fdf597f9c3c651d"),
-    "cityscapes": Masked(
-        (2_975, 500), tuple(_CITIES.split()), files=_cities, wide=2.0,
-        ids=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
-    ),
     "scenes": Masked((600, 200), ("background", *CLASSES), FINGERPRINT, True),
-}  # fmt: skip
+}
 _MAPS = _pairs("maps", (1_096, 1_098), "aerial", "map")
 # "maps-200" is the copy of maps that was measured: made smaller by WebP, with 200 of its val.
 PAIRS = {
@@ -174,15 +151,14 @@ def words(name: str, direction: str) -> str:
 
 def _labelled(mask: Bytes, of: Masked, path: Path) -> Bytes:
     """Give the labels their place in the order of the classes, and void 255."""
-    ids = of.ids or tuple(range(len(of.classes)))
-    table = np.full(256, VOID if of.ids else 254, np.uint8)  # 254 is what no set has
-    table[list(ids)] = np.arange(len(ids))
+    table, count = np.full(256, 254, np.uint8), len(of.classes)  # 254 is what no set has
+    table[:count] = np.arange(count)
     table[[VOID, *of.void]] = VOID
     labels = table[mask]
     if (labels == 254).any():
         odd = int(mask[labels == 254][0])
         raise DataError(
-            f"{path} has the label {odd}; this set has 0 to {len(ids) - 1}, and {VOID} for void"
+            f"{path} has the label {odd}; this set has 0 to {count - 1}, and {VOID} for void"
         )
     return labels
 
@@ -247,17 +223,12 @@ def _load(of: Masked | Paired, name: str, size: int, margin: int, folder: Path) 
     return replace(found, margin=margin)
 
 
-def _require(good: bool, size: int, margin: int, wanted: str) -> None:
-    if not good:
-        raise DataError(f"size={size}, margin={margin} given; {wanted}")
-
-
 def load_masks(name: str, size: int, margin: int = 0) -> Dataset:
     """Load a set of pictures with masks by name, at a size.
 
     Parameters
     ----------
-    name : camvid, voc2012, cityscapes, or scenes, which is embedded; see `MASKS`
+    name : camvid, voc2012, or scenes, which is embedded; see `MASKS`
     size : height of what a network sees; the width follows from the set
     margin : only pictures that are cut have one, see `rgkit.data.source.Dataset.margin`
 
@@ -279,7 +250,6 @@ def load_masks(name: str, size: int, margin: int = 0) -> Dataset:
     ((600, 3, 32, 32), (600, 32, 32), 11)
     """
     of = source.named(MASKS, name)
-    _require(size >= 8 and margin >= 0, size, margin, "8 or more, and 0 or more")
     # What is made smaller as a whole has nothing beyond its rim, and scenes are drawn as they are.
     return _load(of, name, size, 0 if of.wide or of.embedded else margin, source.root())
 
@@ -311,11 +281,9 @@ def load_pairs(name: str, size: int, margin: int = 0, direction: str = "a_to_b")
     ((600, 3, 36, 36), (200, 3, 32, 32))
     """
     of = source.named(PAIRS, name)
-    if direction not in DIRECTIONS:
-        raise DataError(f"direction={direction!r} given{nearest(direction, list(DIRECTIONS))}")
-    _require(size >= 8 and margin >= 0, size, margin, "8 or more, and 0 or more")
-    drawable = name != "scenes" or (size >= 16 and size + 2 * margin <= 256)
-    _require(drawable, size, margin, "scenes have 16 to 256 pixels in all")
+    if of.embedded and size + 2 * margin > 256:
+        given = f"size={size}, margin={margin} given"
+        raise DataError(f"{given}; scenes have 16 to 256 pixels in all")
     found = _load(of, name, size, margin, source.root())
     if direction == "a_to_b":
         return found

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rgkit.data.scenes import SPLITS, scenes
-from rgkit.method.spec import nearest
+from rgkit.method.spec import Checked, nearest
 
 Bytes = NDArray[np.uint8]
 Item = tuple[Path, ...]  # the files of one picture
@@ -42,8 +42,7 @@ def root() -> Path:
     return Path(given).expanduser() if given else cache / "rgkit"
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Checked):
     """Where the data of a set come from, and what is known of them without reading them.
 
     Attributes
@@ -118,6 +117,17 @@ def opened(path: Path) -> Image.Image:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}); copy the data set again") from error
     return image
+
+
+def check_file(path: Path, digits: str, again: str) -> None:
+    """Require that a file's SHA-256 begins so; DataError names it and says how to get it `again`.
+
+    >>> check_file(Path(__file__), "", "check it out again")
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(digits):
+        raise DataError(f"{path} has the SHA-256 {found[:16]}…, not {digits}…; {again}")
 
 
 S = TypeVar("S", bound=Source)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rgkit.method import formula
 from rgkit.method.formula import Floats
-from rgkit.method.spec import Spec, number, parse, registry
+from rgkit.method.spec import POSITIVE, Spec, number, parse, registry
 
 Ints = NDArray[np.int64]
 STEPS_PER_EPOCH = 391  # of CIFAR-10 in batches of 128, where nobody says
@@ -91,7 +91,6 @@ class Steps:
         return np.asarray(drawn[self.step])
 
 
-@dataclass(frozen=True)
 class Curve(Spec):
     """Base of laws and schedules: a number for each step of a run, pure in the step."""
 
@@ -159,7 +158,6 @@ class Curve(Spec):
         return float(u.mean()), float((u**2).mean())
 
 
-@dataclass(frozen=True)
 class Written(Curve):
     """Base of laws and schedules that are written as a formula, see `rgkit.method.formula`."""
 
@@ -190,7 +188,6 @@ class Written(Curve):
         return super().moments(epochs, per_epoch)
 
 
-@dataclass(frozen=True)
 class Law(Curve):
     """Base of all laws of the loss weight."""
 
@@ -198,7 +195,6 @@ class Law(Curve):
 # --- laws with chance -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Uniform(Law):
     """U(low, high): Random Gradient is U(0, 1) (RG section 4, ``loss * random()``)."""
 
@@ -216,7 +212,6 @@ class Uniform(Law):
         return (a + b) / 2, (a * a + a * b + b * b) / 3
 
 
-@dataclass(frozen=True)
 class Coin(Law):
     """With probability p from U(0, 1), else 1: what RG's segmentation code does (p = 1/2)."""
 
@@ -230,7 +225,6 @@ class Coin(Law):
         return 1 - self.p / 2, 1 - 2 * self.p / 3
 
 
-@dataclass(frozen=True)
 class TwoPoint(Law):
     """low or high with equal chance; the default has the mean and variance of U(0, 1)."""
 
@@ -247,16 +241,12 @@ class TwoPoint(Law):
         return (self.low + self.high) / 2, (self.low**2 + self.high**2) / 2
 
 
-@dataclass(frozen=True)
 class Beta(Law):
     """scale * Beta(a, b): the default, 2 Beta(2, 6), has the mean and variance of U(0, 1)."""
 
-    a: float = 2.0
-    b: float = 6.0
-    scale: float = 2.0
-
-    def __post_init__(self) -> None:
-        self.require(min(self.a, self.b, self.scale) > 0, "a, b and scale must be positive")
+    a: float = number(2.0, POSITIVE)
+    b: float = number(6.0, POSITIVE)
+    scale: float = number(2.0, POSITIVE)
 
     def values(self, at: Steps) -> Floats:
         from scipy.special import betaincinv  # here, so that other laws need no SciPy
@@ -273,7 +263,6 @@ class Beta(Law):
 # --- laws without chance ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Constant(Law):
     """The same weight at every step: 1 is plain training, 1/2 the first control of RG."""
 
@@ -283,7 +272,6 @@ class Constant(Law):
         return np.full(at.step.shape, self.value)
 
 
-@dataclass(frozen=True)
 class Linear(Law):
     """From start towards end, equally per epoch: 2 to 0 in LD Fig. 2(a), 3 to 0 in Fig. 3."""
 
@@ -294,7 +282,6 @@ class Linear(Law):
         return self.start + (self.end - self.start) * at.epoch / at.epochs
 
 
-@dataclass(frozen=True)
 class LongTail(Law):
     """start * exp(-rate * epoch / epochs): a reading of LD Fig. 3(a), which gives no formula."""
 
@@ -305,7 +292,6 @@ class LongTail(Law):
         return self.start * np.exp(-self.rate * at.epoch / at.epochs)
 
 
-@dataclass(frozen=True)
 class LateDrop(Law):
     """1, then 2/3 - epoch/150 from 70 % on: LD's published code, scaled from its 100 epochs.
 
@@ -317,7 +303,6 @@ class LateDrop(Law):
         return np.where(of_100 < 70, 1.0, 2 / 3 - of_100 / 150)
 
 
-@dataclass(frozen=True)
 class Triangle(Law):
     """From near 0 up to 2 and back every `period` epochs: commented out in RG's first commit.
 
@@ -340,7 +325,6 @@ class Triangle(Law):
         return cycle[at.epoch % self.period]
 
 
-@dataclass(frozen=True)
 class Late(Law):
     """1, and another law once that part of the run is over: what RG adds to a run that has settled.
 
@@ -354,8 +338,7 @@ class Late(Law):
     def __post_init__(self) -> None:
         super().__post_init__()
         later = law(self.then)
-        wanted = f"then={self.then!r} given; a law, not late or a formula"
-        self.require(not isinstance(later, Late | Formula), wanted)
+        self.require(not isinstance(later, Late | Formula), "a law, not late or a formula", "then")
         object.__setattr__(self, "then", str(later))
 
     def values(self, at: Steps) -> Floats:
@@ -374,7 +357,6 @@ class Late(Law):
         return 1 - part + part * m1, 1 - part + part * m2
 
 
-@dataclass(frozen=True)
 class Formula(Written, Law):
     """The loss weight by a formula in t, step, epoch, u and n, see `rgkit.method.formula`.
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from rgkit.method import laws
 from rgkit.method.formula import Floats
 from rgkit.method.laws import Steps
-from rgkit.method.spec import number, one_of, parse, registry
+from rgkit.method.spec import BELOW_1, POSITIVE, number, one_of, parse, registry
 
 
-@dataclass(frozen=True)
 class Schedule(laws.Curve):
     """Base of all schedules; pure in the step.
 
@@ -25,7 +22,6 @@ class Schedule(laws.Curve):
         return self
 
 
-@dataclass(frozen=True)
 class Constant(Schedule):
     """Never decayed."""
 
@@ -33,7 +29,6 @@ class Constant(Schedule):
         return np.ones(at.step.shape)
 
 
-@dataclass(frozen=True)
 class Discarded(Constant):
     """The published code's mistake: each epoch a decayed optimizer is built, then thrown away.
 
@@ -50,7 +45,6 @@ class Discarded(Constant):
         return Constant()
 
 
-@dataclass(frozen=True)
 class Poly(Schedule):
     """(1 - done) ** power (RG section 1): once an epoch as in the code, or at each step.
 
@@ -65,7 +59,6 @@ class Poly(Schedule):
         return (1 - at.done(self.per)) ** self.power
 
 
-@dataclass(frozen=True)
 class Linear(Schedule):
     """1 - done: linear decay to zero."""
 
@@ -75,7 +68,6 @@ class Linear(Schedule):
         return 1 - at.done(self.per)
 
 
-@dataclass(frozen=True)
 class Cosine(Schedule):
     """Half a cosine from 1 to 0: the usual decay to zero since 2016 (Loshchilov and Hutter)."""
 
@@ -85,7 +77,6 @@ class Cosine(Schedule):
         return np.asarray((1 + np.cos(np.pi * at.done(self.per))) / 2)
 
 
-@dataclass(frozen=True)
 class Like(Schedule):
     """The curve of a loss weight put on the learning rate: what LD Fig. 4(d) compares."""
 
@@ -95,21 +86,19 @@ class Like(Schedule):
         found = laws.law(self.law)
         wanted = "one without chance, as 'linear(2, 0)'; a formula is a schedule itself"
         steady = not (found.chance or isinstance(found, laws.Formula))
-        self.require(steady, f"law={self.law!r} given; {wanted}")
+        self.require(steady, wanted, "law")
         object.__setattr__(self, "law", str(found))
 
     def values(self, at: Steps) -> Floats:
         return laws.law(self.law).values(at)
 
 
-@dataclass(frozen=True)
 class Formula(laws.Written, Schedule):
     """The factor by a formula, see `rgkit.method.formula`; u and n are not those of the weight."""
 
     stream = "rate"
 
 
-@dataclass(frozen=True)
 class Step(Schedule):
     """Multiplied by `decay` at each milestone (a part of the run); RG's code has 50 % and 75 %."""
 
@@ -125,7 +114,6 @@ class Step(Schedule):
         return self.decay ** np.asarray(passed, np.float64)
 
 
-@dataclass(frozen=True)
 class Triangular(Schedule):
     """Up to 1 and down again, once, on straight lines; the defaults are those of Jordan 2024.
 
@@ -134,12 +122,8 @@ class Triangular(Schedule):
     """
 
     start: float = number(0.2)
-    peak: float = 0.23  # where, as a part of the run
+    peak: float = number(0.23, POSITIVE, BELOW_1)  # where, as a part of the run
     end: float = number(0.07)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(0 < self.peak < 1, "the peak is a part of the run, between 0 and 1")
 
     def values(self, at: Steps) -> Floats:
         corners = [0.0, self.peak, 1.0], [self.start, 1.0, self.end]

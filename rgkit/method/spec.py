@@ -12,7 +12,8 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar
+from numbers import Real
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 T = TypeVar("T", bound="Spec")
 
@@ -35,54 +36,102 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def number(default: float, least: float = 0, most: float = math.inf) -> Any:
-    """Return a field of a `Spec` for a number from `least` to `most`, which is checked."""
-    return dataclasses.field(default=default, metadata={"range": (least, most)})
+POSITIVE = math.ulp(0.0)  # the least number above 0
+BELOW_1 = math.nextafter(1.0, 0.0)  # the largest number below 1
+OPEN = {
+    (POSITIVE, math.inf): "a positive number",
+    (0, BELOW_1): "from 0 up to below 1",
+    (POSITIVE, BELOW_1): "between 0 and 1",
+}
+
+
+def number(default: float, least: float = 0, most: float = math.inf, *, added: bool = False) -> Any:
+    """Return a field for a finite number from `least` to `most`, a whole one if its default is.
+
+    What is `added` stays out of a run's key while it has its default, see `rgkit.runs.config`.
+    """
+    usual = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+    wanted = OPEN.get((least, most), usual)
+    if isinstance(default, int):
+        wanted = f"a whole number {'of ' if most == math.inf else ''}{wanted}"
+    about = {"range": (least, most, wanted), "added": added}
+    return dataclasses.field(default=default, metadata=about)
 
 
 def one_of(default: str, *others: str) -> Any:
-    """Return a field of a `Spec` for one of some words, which is checked."""
+    """Return a field for one of some words."""
     return dataclasses.field(default=default, metadata={"words": (default, *others)})
 
 
+@dataclass_transform(frozen_default=True)
 @dataclasses.dataclass(frozen=True)
-class Spec:
+class Checked:
+    """Base of plain data that cannot change and are checked when they are made.
+
+    Every class below is a frozen dataclass. What a field may be is said where it is declared, by
+    `number` or `one_of`, or by a default of True or False; a class that gives the field another
+    default need not say it again.
+    """
+
+    def __init_subclass__(cls) -> None:
+        for field in dataclasses.fields(cls):  # of its base
+            own = vars(cls).get(field.name, field)
+            if not isinstance(own, dataclasses.Field):
+                again = dataclasses.field(default=own, metadata=field.metadata)
+                setattr(cls, field.name, again)
+        dataclasses.dataclass(frozen=True)(cls)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            kind: Any = type(field.default)
+            if kind is bool:
+                self.require(isinstance(value, bool), "True or False", name)
+            if "words" in field.metadata:
+                self.choose(name, field.metadata["words"])
+            if "range" in field.metadata:
+                least, most, wanted = field.metadata["range"]
+                known = isinstance(value, int if kind is int else Real)
+                fits = known and not isinstance(value, bool)
+                self.require(fits and least <= value <= most, wanted, name)
+                self.require(math.isfinite(value), "a finite number", name)
+                object.__setattr__(self, name, kind(value))
+
+    def wrong(self, what: str) -> ValueError:
+        """Return the error that says what is wrong."""
+        return ValueError(what)
+
+    def require(self, good: bool, wanted: str, name: str = "") -> None:
+        """Raise an error unless all is good: it repeats a field by name and says what would do."""
+        if not good:
+            raise self.wrong((f"{name}={getattr(self, name)!r} given; " if name else "") + wanted)
+
+    def choose(self, name: str, known: Iterable[str]) -> None:
+        """Require that a field is among its choices; the error names the nearest right one."""
+        value, names = getattr(self, name), list(known)
+        if value not in names:
+            raise self.wrong(f"{name}={value!r} given{nearest(str(value), names)}")
+
+
+class Spec(Checked):
     """Base of everything that is written as ``name(value, ...)``.
 
-    The name is that of the class, ``late_drop`` for LateDrop, unless the class states another.
+    The name is that of the class, ``late_drop`` for LateDrop, unless it is given another.
     """
 
     name: ClassVar[str] = ""
 
-    def __init_subclass__(cls) -> None:
-        if "name" not in vars(cls):
-            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if "words" in field.metadata:
-                self.choose(**{field.name: field.metadata["words"]})
-            if "range" in field.metadata:
-                low, high = field.metadata["range"]
-                wanted = f"{low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
-                self.require(low <= value <= high, f"{field.name}={value!r} given; {wanted}")
+    def __init_subclass__(cls, name: str = "") -> None:
+        super().__init_subclass__()
+        cls.name = name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __str__(self) -> str:
         fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]
         return f"{self.name}({', '.join(_literal(v) for _, v in fields)})" if fields else self.name
 
-    def require(self, good: bool, wanted: str) -> None:
-        """Raise ValueError, which repeats the text and says what would do, unless all is good."""
-        if not good:
-            raise ValueError(f"{self}: {wanted}")
-
-    def choose(self, **choices: Iterable[str]) -> None:
-        """Require that values are among their choices; ValueError names the nearest right one."""
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{self}: {name}={value!r} given{nearest(str(value), [*known])}")
+    def wrong(self, what: str) -> ValueError:
+        """Return the error, which repeats the text."""
+        return ValueError(f"{self}: {what}")
 
 
 def parse(text: str | Spec, kinds: dict[str, type[T]], what: str) -> T:

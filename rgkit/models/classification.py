@@ -8,9 +8,7 @@ ResNet-8 of this package is, and it saw the photographs of CIFAR-10: see `own_fe
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rgkit.data import images
+from rgkit.data.source import check_file
 from rgkit.data.vision import import_torchvision
 from rgkit.models import cifar, names
 from rgkit.models.calibrated import Calibrated, SideBySide, gc_layers
@@ -234,23 +233,14 @@ def read_classifier(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     Returns
     -------
     the network in float32, in evaluation mode, and its facts: config, accuracy in percent, commit …
-
-    Raises
-    ------
-    ValueError
-        Names the file that is not there, cannot be read, or whose weights do not fit its network.
     """
-    try:
-        # Opened here, because NumPy leaves a file open in which it finds nothing to read.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts: dict[str, Any] = json.loads(str(arrays.pop("provenance")))
-        config = facts["config"]
-        net = build(config["model"], len(images.SOURCES[config["data"]].classes))
-        # A state without a version may lack the counters of batch norm, as this one does.
-        net.load_state_dict({n: torch.from_numpy(v.astype(np.float32)) for n, v in arrays.items()})
-    except (OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as a classifier: {str(error)[:200]}") from error
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    facts: dict[str, Any] = json.loads(str(arrays.pop("provenance")))
+    config = facts["config"]
+    net = build(config["model"], len(images.SOURCES[config["data"]].classes))
+    # A state without a version may lack the counters of batch norm, as this one does.
+    net.load_state_dict({n: torch.from_numpy(v.astype(np.float32)) for n, v in arrays.items()})
     return net.eval(), facts
 
 
@@ -263,16 +253,13 @@ def own_features() -> Pooled:
     those halves were at zero on average either way. Pictures are compared by details, which early
     stages see.
 
-    Raises ValueError where the committed file is another.
+    Raises DataError where the committed file is another.
 
     Examples
     --------
     >>> own_features()(torch.rand(2, 3, 64, 64)).shape
     torch.Size([2, 128])
     """
-    with OWN.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(DIGEST):
-        raise ValueError(f"{OWN} has the SHA-256 {found[:16]}…, not {DIGEST}…; check it out again")
+    check_file(OWN, DIGEST, "check it out again")
     net, facts = read_classifier(OWN)
     return Pooled(net, facts["config"]["data"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
-from rgkit.method.spec import Spec, number, one_of, parse, registry
+from rgkit.method.spec import BELOW_1, POSITIVE, Spec, number, one_of, parse, registry
 
 STEM = 16  # channels of a WRN's first convolution, whatever the widening is
 
@@ -36,33 +36,24 @@ class Model(Network):
     what = "model"
 
 
-@dataclass(frozen=True)
-class ResNet8(Model):
+class ResNet8(Model, name="resnet8"):
     """Three stages of one basic block, width-2*width-4*width: a net for laptops and tests."""
 
-    name = "resnet8"
     width: int = number(16, 1)
 
 
-class SmallResNeXt(Model):
+class SmallResNeXt(Model, name="small_resnext"):
     """The stages of `resnet8` with one block of ResNeXt each, in 8 groups: for laptops."""
 
-    name = "small_resnext"
 
-
-class SmallMobileNetV2(Model):
+class SmallMobileNetV2(Model, name="small_mobilenetv2"):
     """Three stages of two blocks of MobileNetV2, on images halved by the stem: for laptops."""
 
-    name = "small_mobilenetv2"
 
-
-class SmallDenseNet(Model):
+class SmallDenseNet(Model, name="small_densenet"):
     """Three dense blocks of two layers that add 8 channels each: for laptops."""
 
-    name = "small_densenet"
 
-
-@dataclass(frozen=True)
 class PlainNet(Model):
     """`depth` layers without a skip connection (LD Fig. 1): 3x3 convolutions in three stages.
 
@@ -76,44 +67,32 @@ class PlainNet(Model):
     stem: int = number(1, 1, 2)
 
 
-class ResNet18(Model):
+class ResNet18(Model, name="resnet18"):
     """CIFAR form (3x3 stem, no max-pool) of He et al. 2016."""
 
-    name = "resnet18"
 
-
-class ResNet34(Model):
+class ResNet34(Model, name="resnet34"):
     """CIFAR form; the network of RG's published code."""
 
-    name = "resnet34"
 
-
-class ResNeXt50(Model):
+class ResNeXt50(Model, name="resnext50"):
     """CIFAR form of ResNeXt-50 32x4d (RG Figure 4 right)."""
 
-    name = "resnext50"
 
-
-class MobileNetV2(Model):
+class MobileNetV2(Model, name="mobilenetv2"):
     """CIFAR form: strides of the stem and of the first two stages are 1 (RG Figure 5)."""
 
-    name = "mobilenetv2"
 
-
-class DenseNet121(Model):
+class DenseNet121(Model, name="densenet121"):
     """CIFAR form (RG Figure 5)."""
 
-    name = "densenet121"
 
-
-@dataclass(frozen=True)
-class StagedResNet(Model):
+class StagedResNet(Model, name="staged_resnet"):
     """Basic blocks in stages of these widths, the first of which is the stem's, too.
 
     The default is the ResNet-18 of CSGD's Table 1; ResNet-110 is ``(16, 32, 64), (18, 18, 18)``.
     """
 
-    name = "staged_resnet"
     widths: tuple[int, ...] = (16, 16, 32, 64)
     blocks: tuple[int, ...] = (2, 2, 2, 2)
 
@@ -122,18 +101,15 @@ class StagedResNet(Model):
         self.require(good, "as many widths as blocks, each a whole number of 1 or more")
 
 
-@dataclass(frozen=True)
-class LargeResNet(Model):
+class LargeResNet(Model, name="large_resnet"):
     """ResNet-18 for ImageNet (7x7 stem of stride 2, max-pool): stages of 1, 2, 4, 8 times `width`.
 
     CSGD's Table 3 has it at its usual width, 64.
     """
 
-    name = "large_resnet"
     width: int = number(64, 1)
 
 
-@dataclass(frozen=True)
 class WRN(Model):
     """Zagoruyko and Komodakis 2016: `depth` is 6n + 4, the stages are `times` as wide as 16-32-64.
 
@@ -146,10 +122,9 @@ class WRN(Model):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.depth % 6 == 4, f"depth={self.depth} given; 10, 16, 22, 28 …")
+        self.require(self.depth % 6 == 4, "10, 16, 22, 28 …", "depth")
 
 
-@dataclass(frozen=True)
 class Airbench(Model):
     """The network of Jordan 2024: groups of width, 4*width and 4*width behind a whitening layer.
 
@@ -160,7 +135,6 @@ class Airbench(Model):
     bias_epochs: int = number(3)
 
 
-@dataclass(frozen=True)
 class GC(Model):
     """The network `base` with K branches that share their kernels (Calibrated SGD).
 
@@ -184,7 +158,6 @@ class GC(Model):
     base: str = ""
 
 
-@dataclass(frozen=True)
 class SideBySide(Model):
     """So many `copies` of the network `base` that share nothing and answer with their mean.
 
@@ -203,23 +176,20 @@ def model(text: str | Model) -> Model:
     """
     found = named(Model, text)
     if isinstance(found, GC | SideBySide):
-        found.require(bool(found.base), "base='' given; a network by name, such as 'resnet8(16)'")
-        base, given = model(found.base), f"base={found.base!r} given; one"
-        found.require(not isinstance(base, GC | SideBySide), f"{given} without branches or copies")
-        wanted = f"{given} that needs no images before it is trained"
-        found.require(not isinstance(base, Airbench), wanted)
+        found.require(bool(found.base), "a network by name, such as 'resnet8(16)'", "base")
+        base = model(found.base)
+        single = not isinstance(base, GC | SideBySide)
+        found.require(single, "one without branches or copies", "base")
+        ready = not isinstance(base, Airbench)
+        found.require(ready, "one that needs no images before it is trained", "base")
         return replace(found, base=str(base))
     return found
 
 
-@dataclass(frozen=True)
 class Wider(Spec):
     """An arm: the cell's network with so many `times` its arithmetic, by its width."""
 
-    times: float = 4.0
-
-    def __post_init__(self) -> None:
-        self.require(self.times > 0, f"times={self.times} given; a positive number")
+    times: float = number(4.0, POSITIVE)
 
 
 # The arms that change a network, by name.
@@ -285,7 +255,6 @@ def wrn_channels(depth: int, channels: int, times: float) -> int:
     return min(max(1, found - 1), found, key=lambda c: abs(wrn_macs(depth, c) - wanted))
 
 
-@dataclass(frozen=True)
 class Segmenter(Network):
     """Base of the networks that label pixels: a dilated ResNet and a head.
 
@@ -300,20 +269,17 @@ class Segmenter(Network):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.width % 4 == 0, f"width={self.width} given; a multiple of 4")
+        self.require(self.width % 4 == 0, "a multiple of 4", "width")
 
 
 class PSPNet(Segmenter):
     """Zhao et al. 2017: dilation 2 and 4, pyramid pooling, a second loss on stage 3."""
 
 
-class DUCHDC(Segmenter):
+class DUCHDC(Segmenter, name="duc_hdc"):
     """Wang et al. 2017: hybrid dilation in stages 3 and 4, dense upsampling convolution."""
 
-    name = "duc_hdc"
 
-
-@dataclass(frozen=True)
 class Generator(Network):
     """Base of the networks that turn one picture into another."""
 
@@ -321,7 +287,6 @@ class Generator(Network):
     levels: int = number(8, 2)
 
 
-@dataclass(frozen=True)
 class UNet(Generator):
     """The U-Net of pix2pix: `levels` halvings (8 bring 256 pixels to one) and as many doublings.
 
@@ -331,14 +296,9 @@ class UNet(Generator):
 
     width: int = number(64, 1)
     norm: str = one_of("instance", "batch")
-    dropout: float = number(0.5)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.dropout < 1, f"dropout={self.dropout} given; below 1")
+    dropout: float = number(0.5, 0, BELOW_1)
 
 
-@dataclass(frozen=True)
 class Discriminator(Network):
     """Base of the networks that tell pictures from copies, patch by patch.
 
@@ -352,13 +312,10 @@ class Discriminator(Network):
     norm: str = one_of("instance", "batch")
 
 
-class PatchGAN(Discriminator):
+class PatchGAN(Discriminator, name="patchgan"):
     """That of pix2pix: `layers` halvings, then two convolutions at that size; 3 see 70x70."""
 
-    name = "patchgan"
 
-
-@dataclass(frozen=True)
 class Halving(Discriminator):
     """That of RG's code: `layers` halvings and one convolution; 4 give 16x16 parts of 256x256."""
 

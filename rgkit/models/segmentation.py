@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import pickle
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgkit.data.source import DataError, root
+from rgkit.data.source import DataError, check_file, root
 from rgkit.data.vision import import_torchvision
 from rgkit.models.cifar import start
 from rgkit.models.names import PSPNet, Segmenter, named
@@ -132,11 +131,7 @@ def find_weights(name: str) -> Path:
     if path is None:
         looked = " and ".join(map(str, places))
         raise DataError(f"{name} is not here (looked in {looked}); torchvision downloads it")
-    digits = path.stem.rpartition("-")[2]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(digits):
-        raise DataError(f"{path} has the SHA-256 {found[:16]}…, not {digits}…; download it again")
+    check_file(path, path.stem.rpartition("-")[2], "download it again")
     return path
 
 

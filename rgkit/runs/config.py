@@ -10,8 +10,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar, Self
@@ -19,40 +19,21 @@ from typing import Any, ClassVar, Self
 from rgkit.data import images, pictures
 from rgkit.data.source import Source
 from rgkit.method import laws, schedules
-from rgkit.method.spec import Spec, nearest
-from rgkit.models.names import Discriminator, Generator, Segmenter, named
+from rgkit.method.spec import BELOW_1, POSITIVE, Checked, Spec, nearest, number, one_of
+from rgkit.models.names import Discriminator, Generator, Segmenter, model, named
 
 # Raised by the maintainer when training itself changes, so that old records are out of date. The
 # golden test (tests/train/test_train.py) fails when the numbers move while this stays.
 NUMERICS = 1
 
-OPTIMIZERS = ("sgd", "adam")
-PRECISIONS = ("float32", "bfloat16", "float64")
-AUGMENTS = ("none", "flip", "crop", "crop+flip")
 STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.tasks.classification`
-ACTS_ON = ("generator", "discriminator", "both", "both, two draws")
-ADVERSARIAL = ("least squares", "cross-entropy")
-# What a number may be, in the words of the error.
-POSITIVE, LEAST_0, BELOW_1 = "a positive number", "0 or more", "from 0 up to below 1"
-RANGES: dict[str, Callable[[float], bool]] = {
-    POSITIVE: lambda x: x > 0,
-    LEAST_0: lambda x: x >= 0,
-    BELOW_1: lambda x: 0 <= x < 1,
-}
 
 
 class ConfigError(ValueError):
     """A setting that cannot be run; the message names it, repeats it, and says what would do."""
 
 
-def require(good: bool, name: str, given: object, wanted: str) -> None:
-    """Raise ConfigError, which names a setting, repeats what was given and says what would do."""
-    if not good:
-        raise ConfigError(f"{name}={given!r} given; {wanted}")
-
-
-@dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Base of all kinds of runs.
 
     Attributes
@@ -89,32 +70,15 @@ class Config:
                 raise ConfigError(f"unknown setting {name!r}{nearest(name, names)}")
         return dataclasses.replace(self, **changes)
 
-    def whole(self, **least: int) -> None:
-        """Require that settings are whole numbers, each of so many or more."""
-        for name, low in least.items():
-            value = getattr(self, name)
-            good = isinstance(value, int) and not isinstance(value, bool)
-            require(good and value >= low, name, value, f"a whole number of {low} or more")
-
-    def real(self, **wanted: str) -> None:
-        """Require that settings are numbers of one of `RANGES` each, and make them floats."""
-        for name, words in wanted.items():
-            value = getattr(self, name)
-            require(RANGES[words](value), name, value, words)
-            object.__setattr__(self, name, float(value))
-
-    def choose(self, **choices: Iterable[str]) -> None:
-        """Require that settings are among their choices; ConfigError names the nearest right."""
-        for name, known in choices.items():
-            value, names = getattr(self, name), list(known)
-            if value not in names:
-                raise ConfigError(f"{name}={value!r} given{nearest(str(value), names)}")
+    def wrong(self, what: str) -> ConfigError:
+        """Return the error that says what is wrong."""
+        return ConfigError(what)
 
     def key(self, fingerprint: str) -> str:
         """Return the run's key: 16 hex digits of what decides its numbers and nothing else.
 
-        A setting that is added after records exist is declared with ``metadata={"added": True}``;
-        while it has its default it stays out of the hash, so that old records keep their keys.
+        A setting that came after records existed is declared as ``added``: while it has its default
+        it stays out of the hash, so that old records keep their keys.
         """
         settings = self.as_dict()
         for f in dataclasses.fields(self):
@@ -124,7 +88,6 @@ class Config:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
 class Trained(Config):
     """Base of the runs that train a network: what they all have to settle.
 
@@ -132,8 +95,6 @@ class Trained(Config):
     ----------
     measure : what a run of this task is judged by, of the metrics of an epoch: a percentage, and
         more is better, as the choice of a rate and the verdicts take it; of an error, 100 minus it
-    smallest : the fewest images that a batch may have
-    augments : the augmentations that the task knows
     sources : the data sets that the task knows, by name
     added : metrics of an epoch that records may lack, because they are older; tables have NaN there
     scales : what a profile means for runs like these, in words, where it is not the usual
@@ -171,39 +132,35 @@ class Trained(Config):
 
     measure: ClassVar[str] = "test_accuracy"
     sources: ClassVar[Mapping[str, Source]] = images.SOURCES
-    smallest: ClassVar[int] = 2  # batch norm takes a mean over it
     added: ClassVar[tuple[str, ...]] = ()
     scales: ClassVar[Mapping[str, str]] = {}
-    augments: ClassVar[tuple[str, ...]] = AUGMENTS
 
     data: str = "cifar10"
-    images: int = 0
+    images: int = number(0)
     model: str = "resnet34"
-    epochs: int = 100
-    batch: int = 128
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.5
+    epochs: int = number(100, 1)
+    batch: int = number(128, 2)  # batch norm takes a mean over it
+    optimizer: str = one_of("sgd", "adam")
+    lr: float = number(0.1, POSITIVE)
+    momentum: float = number(0.5, 0, BELOW_1)
     nesterov: bool = False
-    weight_decay: float = 1e-4
+    weight_decay: float = number(1e-4)
     weight: str = "constant(1)"
     schedule: str = "poly"
-    precision: str = "bfloat16"
-    augment: str = "crop+flip"
-    seed: int = 0
-    validation: int = field(default=0, metadata={"added": True})
-    beta2: float = field(default=0.999, metadata={"added": True})
+    precision: str = one_of("bfloat16", "float32", "float64")
+    augment: str = one_of("crop+flip", "none", "flip", "crop")
+    seed: int = number(0)
+    validation: int = number(0, added=True)
+    beta2: float = number(0.999, 0, BELOW_1, added=True)
 
     def __post_init__(self) -> None:
-        self.whole(epochs=1, batch=self.smallest, images=0, seed=0, validation=0)
-        self.choose(optimizer=OPTIMIZERS, precision=PRECISIONS, augment=self.augments)
-        self.choose(data=self.sources)
-        self.real(lr=POSITIVE, momentum=BELOW_1, weight_decay=LEAST_0, beta2=BELOW_1)
+        super().__post_init__()
+        self.choose("data", self.sources)
         if self.nesterov:
-            require(self.optimizer == "sgd", "nesterov", True, "only sgd has Nesterov momentum")
-            require(self.momentum > 0, "nesterov", True, "Nesterov needs a momentum above 0")
+            self.require(self.optimizer == "sgd", "only sgd has Nesterov momentum", "nesterov")
+            self.require(self.momentum > 0, "Nesterov needs a momentum above 0", "nesterov")
         if self.beta2 != Trained.beta2:
-            require(self.optimizer == "adam", "beta2", self.beta2, "only adam has a second beta")
+            self.require(self.optimizer == "adam", "only adam has a second beta", "beta2")
         object.__setattr__(self, "weight", str(laws.law(self.weight)))
         object.__setattr__(self, "schedule", str(schedules.schedule(self.schedule).effective()))
         object.__setattr__(self, "model", str(self.network()))
@@ -219,8 +176,6 @@ class Trained(Config):
 
     def network(self) -> Spec:
         """Return the network; ValueError names an unknown one and the nearest right one."""
-        from rgkit.models.names import model
-
         return model(self.model)
 
     def about(self) -> str:
@@ -263,7 +218,6 @@ class Trained(Config):
         return self.epochs * -(-self.trained_on // self.batch)
 
 
-@dataclass(frozen=True)
 class Classification(Trained):
     """One training run of an image classifier; for its settings see `Trained`.
 
@@ -300,26 +254,22 @@ class Classification(Trained):
 
     task: ClassVar[str] = "classification"
     code: ClassVar[str] = "rgkit.tasks.classification"
-    augments: ClassVar[tuple[str, ...]] = (*AUGMENTS, "crop+alternate")
 
-    reflect: int = field(default=0, metadata={"added": True})
-    label_smoothing: float = field(default=0.0, metadata={"added": True})
-    bias_rate: float = field(default=1.0, metadata={"added": True})
+    augment: str = one_of("crop+flip", "none", "flip", "crop", "crop+alternate")
+    reflect: int = number(0, added=True)
+    label_smoothing: float = number(0.0, 0, BELOW_1, added=True)
+    bias_rate: float = number(1.0, POSITIVE, added=True)
     independent_decay: bool = field(default=False, metadata={"added": True})
-    lookahead: int = field(default=0, metadata={"added": True})
+    lookahead: int = number(0, added=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole(reflect=0, lookahead=0)
-        require(self.reflect < 8, "reflect", self.reflect, "fewer pixels than a picture has")
-        self.real(label_smoothing=BELOW_1, bias_rate=POSITIVE)
-        fixed = self.independent_decay
-        require(isinstance(fixed, bool), "independent_decay", fixed, "True or False")
+        self.require(self.reflect < 8, "fewer pixels than a picture has", "reflect")
         for name in ("bias_rate", "lookahead", "independent_decay"):
             good = self.optimizer == "sgd" or getattr(self, name) == getattr(Classification, name)
-            require(good, name, getattr(self, name), f"only sgd has it, not {self.optimizer}")
+            self.require(good, f"only sgd has it, not {self.optimizer}", name)
         small = self.data == "digits" and self.network().name == "airbench"
-        require(not small, "data", self.data, f"its 8 pixels are too few for {self.model}")
+        self.require(not small, f"its 8 pixels are too few for {self.model}", "data")
 
     @property
     def coefficient(self) -> float:
@@ -331,7 +281,6 @@ class Classification(Trained):
         return self.weight_decay / self.lr if self.independent_decay else self.weight_decay
 
 
-@dataclass(frozen=True)
 class Segmentation(Trained):
     """One training run of a network that labels pixels; for its settings see `Trained`.
 
@@ -371,16 +320,15 @@ class Segmentation(Trained):
     weight_decay: float = 5e-4
     schedule: str = "poly(0.9, 'step')"
     augment: str = "flip"
-    size: int = 224
+    size: int = number(224, 8)
     weights: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole = isinstance(self.size, int) and self.size >= 8 and self.size % 8 == 0
-        require(whole, "size", self.size, "a multiple of 8")
+        self.require(self.size % 8 == 0, "a multiple of 8", "size")
         named = not self.weights or re.fullmatch(r"\w+-[0-9a-f]{8,64}\.pth", self.weights)
         wanted = "a file as torchvision names them, such as 'resnet101-63fe2227.pth'"
-        require(bool(named), "weights", self.weights, wanted)
+        self.require(bool(named), wanted, "weights")
 
     def network(self) -> Spec:
         """Return the network, see `rgkit.models.names`."""
@@ -391,7 +339,6 @@ class Segmentation(Trained):
         return f" at a height of {self.size}, {self.weights or 'fresh weights'}"
 
 
-@dataclass(frozen=True)
 class Translation(Trained):
     """One training run of pix2pix, which turns pictures into pictures; see `Trained`.
 
@@ -429,7 +376,6 @@ class Translation(Trained):
     code: ClassVar[str] = "rgkit.tasks.translation"
     measure: ClassVar[str] = "test_ssim"
     sources: ClassVar[Mapping[str, Source]] = pictures.PAIRS
-    smallest: ClassVar[int] = 1
     added: ClassVar[tuple[str, ...]] = ("test_kid",)
     scales: ClassVar[Mapping[str, str]] = {
         "quick": "Profile quick: small pictures, narrow networks, few epochs.",
@@ -439,33 +385,30 @@ class Translation(Trained):
     data: str = "maps"
     model: str = "unet"
     epochs: int = 200
-    batch: int = 1
+    batch: int = number(1, 1)
     optimizer: str = "adam"
     lr: float = 2e-4
     weight_decay: float = 0.0
     schedule: str = "constant"
     precision: str = "float32"
-    size: int = 256
-    direction: str = "b_to_a"
+    size: int = number(256, 16)
+    direction: str = one_of("b_to_a", "a_to_b")
     judge: str = "halving"
-    acts_on: str = "generator"
-    adversarial: str = "least squares"
-    lambda_l1: float = 100.0
+    acts_on: str = one_of("generator", "discriminator", "both", "both, two draws")
+    adversarial: str = one_of("least squares", "cross-entropy")
+    lambda_l1: float = number(100.0)
     features: str = field(default="", metadata={"added": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.choose(direction=pictures.DIRECTIONS, acts_on=ACTS_ON, adversarial=ADVERSARIAL)
         levels = self.network().levels
-        whole = isinstance(self.size, int) and self.size >= 16 and self.size % 2**levels == 0
         wanted = f"16 or more and a multiple of {2**levels}, for {levels} levels"
-        require(whole, "size", self.size, wanted)
+        self.require(self.size % 2**levels == 0, wanted, "size")
         judge = named(Discriminator, self.judge)
         # The instance norms of a discriminator want more than one number in each channel.
         seen = self.size // 2**judge.layers
-        require(seen >= 4, "judge", self.judge, f"fewer layers, at a size of {self.size}")
-        self.real(lambda_l1=LEAST_0)
-        require(self.features == "", "features", self.features, "'' is our own classifier, the one")
+        self.require(seen >= 4, f"fewer layers, at a size of {self.size}", "judge")
+        self.require(self.features == "", "'' is our own classifier, the one", "features")
         object.__setattr__(self, "judge", str(judge))
 
     def network(self) -> Generator:

@@ -80,7 +80,7 @@ def arm_of(arm: str, config: T) -> T:
     ``gc(...)``, ``side_by_side(copies)`` and ``wider(times)`` change the network, see
     `rgkit.models.names.changed`.
     With "mean of " or "coin of " before an arm, it is its control, see `mean_of`, `coin_of`.
-    With " on both" or another of `rgkit.runs.config.ACTS_ON` after it, u acts there.
+    With " on both" or another `acts_on` of `rgkit.runs.config.Translation` after it, u acts there.
     Raises ConfigError for what is none of these, with the nearest right name.
 
     >>> from rgkit.runs.config import Translation

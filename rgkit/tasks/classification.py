@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -11,30 +11,22 @@ from torch.nn.functional import cross_entropy
 
 from rgkit.data import images as datasets
 from rgkit.data.augment import Augmenter
+from rgkit.data.source import Dataset
 from rgkit.runs.config import STEPS, Classification
 from rgkit.train import captured
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Stepper, Task, split
+from rgkit.train.loop import Split, Stepper, Task, splits
 from rgkit.train.step import PlainStep, classify, fresh, predictions
 
 
-@functools.lru_cache(maxsize=2)  # on the device, for the next run on them
-def _load(
-    name: str, reflect: int, count: int, held: int, precision: str, where: torch.device
-) -> Splits:
-    found = datasets.load(name)
+def _load(data: str, reflect: int, precision: str) -> tuple[Dataset, Callable[..., Split]]:
+    source = (found := datasets.load(data)).source
+    look = source.mean, source.std, reflect or source.padding, DTYPES[precision]
 
     def made(images: Tensor, labels: Tensor) -> Split:
-        source, dtype = found.source, DTYPES[precision]
-        look = source.mean, source.std, reflect or source.padding, dtype
         return Augmenter(images, *look, reflect=reflect > 0), labels
 
-    classes = len(found.source.classes)
-    return *split(name, count, held, where, found.train, found.test, made), classes
-
-
-def _splits(c: Classification, where: torch.device) -> Splits:
-    return _load(c.data, c.reflect, c.images, c.validation, c.precision, where)
+    return found, made
 
 
 def make_step(
@@ -86,4 +78,4 @@ def evaluate(
     return loss.double() / len(labels), 100 * correct.double() / len(labels)
 
 
-TASK = Task(("loss", "accuracy"), _splits, make_step, evaluate, kinds=STEPS)
+TASK = Task(("loss", "accuracy"), partial(splits, _load), make_step, evaluate, kinds=STEPS)

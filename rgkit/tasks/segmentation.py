@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,34 +12,29 @@ from torch.nn.functional import cross_entropy
 from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.data.scenes import VOID
+from rgkit.data.source import Dataset
 from rgkit.models.segmentation import build, find_weights
 from rgkit.runs.config import ConfigError, Segmentation
 from rgkit.runs.records import SHOWN, pack
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task, split
+from rgkit.train.loop import Split, Task, splits
 from rgkit.train.step import PlainStep, forward, predictions
 
 AUXILIARY = 0.4  # weight of the loss on stage 3, as Zhao et al. 2017 have it and RG's code
 
 
-@functools.lru_cache(maxsize=2)  # on the device, for the next run on them
 def _load(
-    name: str, size: int, margin: int, count: int, held: int, precision: str, where: torch.device
-) -> Splits:
-    found = datasets.load_masks(name, size, margin)
+    data: str, size: int, augment: str, precision: str
+) -> tuple[Dataset, Callable[..., Split]]:
+    margin = size // 8 if "crop" in augment else 0  # how far a crop can move
+    found = datasets.load_masks(data, size, margin)
     real = found.margin > 0
+    look = found.source.mean, found.source.std, margin, DTYPES[precision], real
 
     def made(images: Tensor, labels: Tensor) -> Split:
-        look = found.source.mean, found.source.std, margin, DTYPES[precision], real
         return Augmenter(images, *look), Masks(labels, margin, real)
 
-    classes = len(found.source.classes)
-    return *split(name, count, held, where, found.train, found.test, made), classes
-
-
-def _splits(c: Segmentation, where: torch.device) -> Splits:
-    margin = c.size // 8 if "crop" in c.augment else 0  # how far a crop can move
-    return _load(c.data, c.size, margin, c.images, c.validation, c.precision, where)
+    return found, made
 
 
 def _step(
@@ -193,5 +189,6 @@ def label_maps(net: nn.Module, images: Augmenter, masks: Masks, autocast: bool) 
 
 
 TASK = Task(
-    ("loss", "accuracy", "miou", "miou_of_images"), _splits, _step, evaluate, samples=label_maps
-)
+    ("loss", "accuracy", "miou", "miou_of_images"), partial(splits, _load), _step, evaluate,
+    samples=label_maps,
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Plan
+from rgkit.data.source import Dataset
 from rgkit.method import laws
 from rgkit.models.classification import own_features
 from rgkit.models.layout import channels_last
@@ -19,7 +21,7 @@ from rgkit.models.translation import build
 from rgkit.runs.config import Translation
 from rgkit.runs.records import KEPT, pack, stops
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task, split
+from rgkit.train.loop import Split, Task, splits
 from rgkit.train.step import PlainStep, descend, forward, make_optimizer, predictions
 
 MEASURED = ("l1", "psnr", "ssim", "sharpness", "kid")
@@ -27,25 +29,18 @@ LENGTHS = ("generator_step", "discriminator_step")  # see `length`
 SECOND = 2**32  # added to the seed of a run for the second draw: no run has it as its own
 
 
-@functools.lru_cache(maxsize=2)  # on the device, for the next run on them
 def _load(
-    name: str, size: int, margin: int, direction: str, count: int, held: int, precision: str,
-    where: torch.device,
-) -> Splits:  # fmt: skip
+    data: str, size: int, augment: str, direction: str, precision: str
+) -> tuple[Dataset, Callable[..., Split]]:
     """Inputs and targets between -1 and 1."""
-    found = datasets.load_pairs(name, size, margin, direction)
+    margin = datasets.margin_of(size) if "crop" in augment else 0
 
     def made(inputs: Tensor, targets: Tensor) -> Split:
         spare = (inputs.shape[-1] - size) // 2  # pictures to test on have no margin
         look = (0.5,) * 3, (0.5,) * 3, spare, DTYPES[precision], True
         return Augmenter(inputs, *look), Augmenter(targets, *look)
 
-    return *split(name, count, held, where, found.train, found.test, made), 0
-
-
-def _splits(c: Translation, where: torch.device) -> Splits:
-    margin = datasets.margin_of(c.size) if "crop" in c.augment else 0
-    return _load(c.data, c.size, margin, c.direction, c.images, c.validation, c.precision, where)
+    return datasets.load_pairs(data, size, margin, direction), made
 
 
 def judgement(judged: Tensor, real: bool, kind: str) -> Tensor:
@@ -226,8 +221,9 @@ def made_pictures(
 
 
 TASK = Task(
-    MEASURED, _splits, lambda kind, config, classes, *split: PairStep(config, *split), evaluate,
-    own=LENGTHS, samples=made_pictures, along=stops,
+    MEASURED, functools.partial(splits, _load),
+    lambda kind, config, classes, *split: PairStep(config, *split), evaluate, own=LENGTHS,
+    samples=made_pictures, along=stops,
     options=lambda config, where: {"features": Features(where)},
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ from rgkit.models.layout import channels_last
 from rgkit.runs.config import Classification
 from rgkit.train.device import DTYPES, chosen_algorithms
 from rgkit.train.loop import Stepper
-from rgkit.train.step import Lookahead, classify, fresh, groups
+from rgkit.train.step import Lookahead, classify, fresh, groups, scale_at
 
 WARM_UP = 3  # steps before the capture: cuDNN chooses its algorithms in them
 
@@ -46,7 +46,9 @@ class CapturedStep(Stepper):
         self.autocast, self.smoothing = config.precision == "bfloat16", config.label_smoothing
         self.forward = torch.compile(net) if kind == "compiled" else net
         self.groups = groups(net, config.bias_rate)
-        self.params: list[Tensor] = [p for group in self.groups for p in group.learning()]
+        for group in self.groups:
+            group["params"] = [p for p in group["params"] if p.requires_grad]
+        self.params: list[Tensor] = [p for group in self.groups for p in group["params"]]
         self.velocity = [torch.zeros_like(p) for p in self.params]
         where, count, dtype = labels.device, len(labels), images.scale.dtype
         steps = -(-count // self.batch)
@@ -89,9 +91,9 @@ class CapturedStep(Stepper):
         """SGD as torch.optim.SGD has it, with every coefficient a tensor on the device."""
         first, lr = 0, self.lr[self.at].squeeze(0)
         for place, group in enumerate(self.groups):
-            own = slice(first, first + len(group.learning()))
+            own = slice(first, first + len(group["params"]))
             params, velocity, way = self.params[own], self.velocity[own], grads[own]
-            torch._foreach_add_(way, torch._foreach_mul(params, self.weight_decay / group.scale))
+            torch._foreach_add_(way, torch._foreach_mul(params, self.weight_decay / group["scale"]))
             torch._foreach_mul_(velocity, self.momentum)
             torch._foreach_add_(velocity, way)
             if self.nesterov:
@@ -147,7 +149,7 @@ class CapturedStep(Stepper):
             mine.copy_(given)
         self.lr.copy_(torch.from_numpy(lr))
         self.u.copy_(torch.from_numpy(u))
-        self.scales.copy_(torch.tensor([group.at(number) for group in self.groups]))
+        self.scales.copy_(torch.tensor([scale_at(group, number) for group in self.groups]))
         count = len(self.labels)
         sizes = [min(self.batch, count - first) for first in range(0, count, self.batch)]
         if self.labels.is_cuda:

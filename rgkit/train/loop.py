@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,45 +15,52 @@ import torch
 from torch import Tensor, nn
 
 from rgkit.data.augment import Plan, epoch_plan
+from rgkit.data.source import Dataset
+from rgkit.data.source import Split as Arrays
 from rgkit.method import laws, schedules
 from rgkit.method.spec import nearest
 from rgkit.models.calibrated import optimized
 from rgkit.runs.config import STEPS, Trained
 from rgkit.train.device import arithmetic, pick_device, reproducible
 
-Arrays = tuple[np.ndarray, np.ndarray]  # pictures, and what belongs to each of them
 Split = tuple[Any, Any]  # images, and labels [N], or masks, or the pictures to be made
 Splits = tuple[Split, Split, Split, int]  # to train on, to test on, held out; how many classes
+# From settings, whose names are those of its parameters, to a data set and what makes a split of
+# images and what belongs to them, both on the device.
+Load = Callable[..., tuple[Dataset, Callable[[Tensor, Tensor], Split]]]
 
 
-def split(
-    data: str,
-    count: int,
-    held: int,
-    where: torch.device,
-    train: Arrays,
-    test: Arrays,
-    made: Callable[[Tensor, Tensor], Split],
-) -> tuple[Split, Split, Split]:
+@functools.lru_cache(maxsize=6)  # for the next runs on them, of whatever task
+def on_device(load: Load, where: torch.device, count: int, held: int, *own: Any) -> Splits:
     """Bring pictures and what belongs to them to a device: to train on, to test on, held out.
 
     Parameters
     ----------
-    data : the name of the set, for errors
+    load : see `Load`
     count, held : of the training pictures the first so many are trained on, 0 is all that are not
         held out; the last so many are held out
-    made : from both halves on the device to a split
+    own : the settings for `load`, the name of the set first
 
     Raises ValueError where there are not so many.
     """
-    total = len(train[0])
+    found, made = load(*own)
+    total = len(found.train.images)
     if count + held > total - (count == 0):
         given = f"images={count}" + (f", validation={held}" if held else "")
-        raise ValueError(f"{given} given; {data} has {total:,} to train on")
-    first, last = slice(0, count or total - held), slice(total - held, total)
-    parts = [tuple(half[first] for half in train), test, tuple(half[last] for half in train)]
-    a, b, c = (made(*(torch.from_numpy(half).to(where) for half in part)) for part in parts)
-    return a, b, c
+        raise ValueError(f"{given} given; {own[0]} has {total:,} to train on")
+
+    def part(arrays: Arrays, places: slice) -> Split:
+        return made(*(torch.from_numpy(half[places]).to(where) for half in arrays))
+
+    train, test = part(found.train, slice(count or total - held)), part(found.test, slice(None))
+    classes = len(found.source.classes)
+    return train, test, part(found.train, slice(total - held, total)), classes
+
+
+def splits(load: Load, config: Trained, where: torch.device) -> Splits:
+    """Return the data of a run on its device; runs that differ in other settings share them."""
+    own = (getattr(config, name) for name in inspect.signature(load).parameters)
+    return on_device(load, where, config.images, config.validation, *own)
 
 
 class Stepper:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -89,9 +88,7 @@ def predictions(
         yield index, x, forward(see or net, x, autocast)
 
 
-@functools.lru_cache(
-    maxsize=2
-)  # it takes as long as some epochs on a GPU, and is the same for every run
+@functools.lru_cache(maxsize=2)  # as long as some epochs on a GPU, and the same for every run
 def whitened(images: Augmenter) -> Tensor:
     """Return the weights of a first layer that whitens these images."""
     layer = Whitening()
@@ -108,49 +105,36 @@ def fresh(config: Classification, classes: int, images: Augmenter) -> nn.Module:
     return net
 
 
-@dataclass(frozen=True)
-class Group:
-    """Parameters that share a learning rate, `scale` times that of the config.
+def groups(net: nn.Module, bias_rate: float = 1.0) -> list[dict[str, Any]]:
+    """Return the groups of a network's parameters as optimizers take them, frozen ones among them.
 
-    Attributes
-    ----------
-    epochs : after how many epochs they stop learning; 0 is never
-    """
-
-    params: list[nn.Parameter]
-    scale: float = 1.0
-    epochs: int = 0
-
-    def learning(self) -> list[nn.Parameter]:
-        """Return those that are not frozen."""
-        return [p for p in self.params if p.requires_grad]
-
-    def at(self, epoch: int) -> float:
-        """Return the scale in an epoch, counted from 0."""
-        return 0.0 if self.epochs and epoch >= self.epochs else self.scale
-
-
-def groups(net: nn.Module, bias_rate: float = 1.0) -> list[Group]:
-    """Return the groups of a network's parameters, frozen ones among them.
+    The learning rate of a group is `scale` times that of the config; after so many `epochs` it
+    stops learning, 0 is never.
 
     Parameters
     ----------
     bias_rate : times the learning rate, for the biases of batch norms; 1 makes no group of them
 
     >>> net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
-    >>> [(len(group.params), group.scale) for group in groups(net, 64)]
+    >>> [(len(group["params"]), group["scale"]) for group in groups(net, 64)]
     [(3, 1.0), (1, 64)]
     """
     learn, found = {id(p): p for p in optimized(net)}, []
     if bias_rate != 1:
         norms = (m.bias for m in net.modules() if isinstance(m, nn.BatchNorm2d))
         if biases := [learn.pop(id(bias)) for bias in norms if bias is not None]:
-            found.append(Group(biases, bias_rate))
+            found.append({"params": biases, "scale": bias_rate, "epochs": 0})
     if isinstance(net, Airbench) and net.bias_epochs:
         first = next(m.bias for m in net.modules() if isinstance(m, Whitening))
         assert first is not None
-        found.append(Group([learn.pop(id(first))], 1.0, net.bias_epochs))
-    return [Group(list(learn.values())), *found]
+        found.append({"params": [learn.pop(id(first))], "scale": 1.0, "epochs": net.bias_epochs})
+    return [{"params": list(learn.values()), "scale": 1.0, "epochs": 0}, *found]
+
+
+def scale_at(group: dict[str, Any], epoch: int) -> float:
+    """Return a group's learning rate in an epoch, counted from 0, in units of the config's."""
+    # An old checkpoint's group has neither.
+    return 0.0 if 0 < group.get("epochs", 0) <= epoch else group.get("scale", 1.0)
 
 
 class Lookahead:
@@ -200,10 +184,7 @@ def make_optimizer(config: Trained, net: nn.Module) -> torch.optim.Optimizer:
     """
     bias_rate = config.bias_rate if isinstance(config, Classification) else 1.0
     decay = config.coefficient
-    parameters = [
-        {"params": g.params, "scale": g.scale, "epochs": g.epochs, "weight_decay": decay / g.scale}
-        for g in groups(net, bias_rate)
-    ]
+    parameters = [g | {"weight_decay": decay / g["scale"]} for g in groups(net, bias_rate)]
     found: torch.optim.Optimizer
     if config.optimizer == "adam":
         found = torch.optim.Adam(parameters, config.lr, betas=(config.momentum, config.beta2))
@@ -272,9 +253,9 @@ class PlainStep(Stepper):
         """Train one epoch, see `Stepper`."""
         self.net.train()
         rates = [
-            (group, 0.0 if 0 < group.get("epochs", 0) <= number else group.get("scale", 1.0))
+            (group, scale_at(group, number))
             for optimizer in self.optimizers
-            for group in optimizer.param_groups  # an old checkpoint's have neither
+            for group in optimizer.param_groups
         ]
         losses, correct = [], []
         for (images, labels), lr_t, u_t in zip(

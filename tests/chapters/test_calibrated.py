@@ -207,7 +207,7 @@ def test_the_networks_of_the_tables_have_their_printed_sizes():
     ("text", "words"),
     [
         ("gc(4)", "base='' given; a network by name"),
-        ("gc(0, base='resnet8(4)')", "branches=0 given; 1 or more"),
+        ("gc(0, base='resnet8(4)')", "branches=0 given; a whole number of 1 or more"),
         ("gc(2, sign='decent', base='resnet8(4)')", "did you mean 'descent'"),
         ("gc(2, base='resnet88')", "did you mean 'resnet8'"),
         ("wrn(27)", "10, 16, 22"),

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from rgkit.chapters import detection
-from rgkit.chapters.detection import Detection, task
+from rgkit.chapters.detection import Detection
 from rgkit.chapters.detection.figures import detections
 from rgkit.chapters.detection.network import BINS, RegionAlign, build
 from rgkit.chapters.detection.task import (
@@ -31,7 +31,7 @@ from rgkit.runs.config import Classification, from_dict
 from rgkit.runs.grid import Grid, arm_of, cross
 from rgkit.runs.records import SHOWN, Store
 from rgkit.train.execute import run
-from rgkit.train.loop import Training, train
+from rgkit.train.loop import Training, on_device, train
 from rgkit.train.perform import How, perform
 
 TINY = Detection(
@@ -44,7 +44,7 @@ NET = {"size": 32, "head": 8, "proposals": 8}
 @pytest.fixture(autouse=True, scope="module")
 def few():
     """A few of the scenes, so that an epoch of these tests takes no time."""
-    caches = detection._load, task._load
+    caches = detection._load, on_device
     with pytest.MonkeyPatch.context() as patch:
         small = dataclasses.replace(detection.SOURCES["scenes"], sizes=(60, 10))
         patch.setitem(detection.SOURCES, "scenes", small)
@@ -279,7 +279,7 @@ def test_samples_are_the_detections_in_parts_of_the_picture():
         ({"data": "voc2017"}, "data='voc2017' given; did you mean 'voc2007'"),
         ({"model": "resnet18"}, r"model='resnet18' given; staged_resnet\(...\) or gc"),
         ({"model": "gc(2, base='wrn')"}, "staged_resnet"),
-        ({"augment": "crop"}, "augment='crop' given; 'flip' or 'none'"),
+        ({"augment": "crop"}, "augment='crop' given; there are: flip, none"),
         ({"images": 61}, "images=61 given; scenes has 60 to train on"),
     ],
 )

@@ -182,7 +182,7 @@ def test_what_several_processes_are_to_share_is_left_to_torchrun(tmp_path, monke
         ({"processes": 0}, "processes=0 given; a whole number of 1 or more"),
         ({"size": 4}, "size=4 given; a whole number of 8 or more"),
         ({"validation": 5}, "validation=5 given; 0; none are held out here"),
-        ({"augment": "flip"}, "augment='flip' given; 'crop\\+flip' or 'none'"),
+        ({"augment": "flip"}, "augment='flip' given; did you mean 'crop\\+flip'"),
         ({"batch": 47, "processes": 2}, "batch=47 given; one whose last batch, here of 1, has two"),
         ({"data": "imagnet"}, "did you mean 'imagenet'"),
     ],

@@ -90,25 +90,6 @@ def test_voc_in_torchvisions_layout(tmp_path, monkeypatch):
         load("voc2012", 40)
 
 
-def test_cityscapes_in_torchvisions_layout(tmp_path, monkeypatch):
-    """Its own numbers become 0 to 18 in the order of the benchmark, all others void."""
-    monkeypatch.setenv("RGKIT_DATA", str(tmp_path))
-    cities = replace(SOURCES["cityscapes"], sizes=(1, 1))
-    monkeypatch.setitem(SOURCES, "cityscapes", cities)
-    for split in ("train", "val"):
-        stem = f"ulm/ulm_000_{split}"
-        save(tmp_path / "leftImg8bit" / split / f"{stem}_leftImg8bit.png", picture(1, 64, 32))
-        labels = np.zeros((32, 64), np.uint8)
-        labels[:, : len(cities.ids)] = cities.ids
-        labels[:, 30:40] = 6  # ground: not evaluated
-        save(tmp_path / "gtFine" / split / f"{stem}_gtFine_labelIds.png", Image.fromarray(labels))
-    found = load("cityscapes", 32)
-    assert found.train.images.shape == (1, 3, 32, 64)
-    assert found.train.targets[0, 0, :19].tolist() == list(range(19))
-    assert (found.train.targets[0, :, 30:40] == VOID).all()
-    assert len(cities.classes) == 19
-
-
 def test_scenes_are_embedded():
     found = load("scenes", 32, 4)
     assert found.train.images.shape == (600, 3, 32, 32)
@@ -199,5 +180,5 @@ def test_a_set_that_is_not_there_names_the_folder(tmp_path, monkeypatch):
             load(name, 16)
     with pytest.raises(DataError, match="unknown data set 'camvit'; did you mean 'camvid'"):
         load("camvit", 16)
-    with pytest.raises(DataError, match="size=4, margin=0 given"):
+    with pytest.raises(ValueError, match="size is 4; it must be from 16 to 256"):
         load("scenes", 4)

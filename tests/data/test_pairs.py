@@ -128,9 +128,5 @@ def test_what_is_not_there_or_not_known_is_said(tmp_path, monkeypatch):
         load("facades", 64)
     with pytest.raises(DataError, match="unknown data set 'map'; did you mean 'maps'"):
         load("map", 64)
-    with pytest.raises(DataError, match="direction='b_to_b' given; did you mean"):
-        load("maps", 64, direction="b_to_b")
-    with pytest.raises(DataError, match="size=4, margin=0 given; 8 or more"):
-        load("maps", 4)
     with pytest.raises(DataError, match="size=250, margin=15 given; scenes have 16 to 256"):
         load("scenes", 250, 15)

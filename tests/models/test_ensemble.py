@@ -64,7 +64,7 @@ def test_copies_are_trained_on_the_loss_of_their_mean_and_not_each_on_its_own():
     ("text", "words"),
     [
         ("side_by_side(2)", "base='' given; a network by name"),
-        ("side_by_side(0, 'resnet8(4)')", "copies=0 given; 1 or more"),
+        ("side_by_side(0, 'resnet8(4)')", "copies=0 given; a whole number of 1 or more"),
         ("side_by_side(2, 'resnet88')", "did you mean 'resnet8'"),
         ("side_by_side(2, \"gc(2, base='resnet8')\")", "one without branches or copies"),
         ("gc(2, base=\"side_by_side(2, 'resnet8')\")", "one without branches or copies"),

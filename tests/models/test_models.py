@@ -111,7 +111,7 @@ def test_a_stem_of_two_halves_the_image():
     [
         ("plain_net(4)", "5 or more"),
         ("plain_net(40, 16, 'layer')", "norm='layer' given; there are: batch, none"),
-        ("plain_net(40, 16, 'batch', 3)", "stem=3 given; from 1 to 2"),
+        ("plain_net(40, 16, 'batch', 3)", "stem=3 given; a whole number from 1 to 2"),
     ],
 )
 def test_a_plain_net_that_cannot_be_is_refused(name, words):

@@ -123,11 +123,11 @@ def test_weights_begin_small_and_are_those_of_their_seed():
     ("kind", "text", "message"),
     [
         (Generator, "unett", "unknown generator 'unett'; did you mean 'unet'"),
-        (Generator, "unet(1)", "levels=1 given; 2 or more"),
+        (Generator, "unet(1)", "levels=1 given; a whole number of 2 or more"),
         (Generator, "unet(8, 64, 'instanc')", "norm='instanc' given; did you mean 'instance'"),
-        (Generator, "unet(8, 64, 'batch', 1)", "dropout=1 given; below 1"),
+        (Generator, "unet(8, 64, 'batch', 1)", "dropout=1 given; from 0 up to below 1"),
         (Discriminator, "patchgun", "unknown discriminator 'patchgun'; did you mean 'patchgan'"),
-        (Discriminator, "halving(0)", "layers=0 given; 1 or more"),
+        (Discriminator, "halving(0)", "layers=0 given; a whole number of 1 or more"),
     ],
 )
 def test_a_wrong_name_is_refused_with_the_right_one(kind, text, message):

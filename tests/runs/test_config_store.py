@@ -43,7 +43,11 @@ def record(config: Classification, accuracy: float = 50.0) -> Record:
         ({"epochs": 0}, "epochs=0 given; a whole number of 1 or more"),
         ({"epochs": 1.5}, "epochs=1.5 given; a whole number"),
         ({"epochs": True}, "epochs=True given"),
-        ({"weight_decay": -1}, "weight_decay=-1 given"),
+        ({"weight_decay": -1}, "weight_decay=-1 given; 0 or more"),
+        ({"weight_decay": float("nan")}, "weight_decay=nan given; 0 or more"),
+        ({"lr": float("inf")}, "lr=inf given; a finite number"),
+        ({"lr": "high"}, "lr='high' given; a positive number"),
+        ({"nesterov": 1}, "nesterov=1 given; True or False"),  # equal to True, with another key
         ({"nesterov": True, "optimizer": "adam"}, "only sgd has Nesterov"),
         ({"precision": "fp16"}, "precision='fp16' given"),
         ({"beta2": 1.0, "optimizer": "adam"}, "beta2=1.0 given; from 0 up to below 1"),

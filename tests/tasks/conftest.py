@@ -6,17 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from rgkit.data import pictures
-from rgkit.tasks import segmentation, translation
+from rgkit.train.loop import on_device
 
 
 @pytest.fixture(scope="module")
 def few_test_pictures() -> Iterator[None]:
     """Runs are measured on 40 test pictures, not on 200: most tests do not ask how well they do."""
     with pytest.MonkeyPatch.context() as patch:
-        for task, whole in (
-            (segmentation, pictures.load_masks),
-            (translation, pictures.load_pairs),
-        ):
+        for whole in (pictures.load_masks, pictures.load_pairs):
 
             def load(*given, whole=whole):
                 found = whole(*given)
@@ -24,7 +21,6 @@ def few_test_pictures() -> Iterator[None]:
                 return dataclasses.replace(found, test=few)
 
             patch.setattr(pictures, whole.__name__, load)
-            task._load.cache_clear()
+        on_device.cache_clear()
         yield
-    for task in (segmentation, translation):
-        task._load.cache_clear()
+    on_device.cache_clear()

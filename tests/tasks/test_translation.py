@@ -288,6 +288,7 @@ def test_the_captured_step_is_refused_and_a_diverged_run_is_said_to_be_one():
         ({"acts_on": "generators"}, "acts_on='generators' given; did you mean 'generator'"),
         ({"adversarial": "wgan"}, "adversarial='wgan' given; there are: cross-entropy, least"),
         ({"lambda_l1": -1}, "lambda_l1=-1 given; 0 or more"),
+        ({"lambda_l1": float("inf")}, "lambda_l1=inf given; a finite number"),
         ({"batch": 0}, "batch=0 given; a whole number of 1 or more"),
     ],
 )

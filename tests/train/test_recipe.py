@@ -20,7 +20,7 @@ from rgkit.models.classification import build, cost
 from rgkit.runs.config import Classification, ConfigError
 from rgkit.runs.grid import PROTOCOLS, arm_of
 from rgkit.tasks import classification
-from rgkit.train.loop import Training, train
+from rgkit.train.loop import Training, on_device, train
 from rgkit.train.step import Lookahead, groups
 
 RECIPE = PROTOCOLS["classification"]["airbench"]
@@ -36,9 +36,9 @@ def few_test_images():
     few = {"test": Split(found.test.images[:30], found.test.targets[:30])}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classification.datasets, "load", lambda _: dataclasses.replace(found, **few))
-        classification._load.cache_clear()
+        on_device.cache_clear()
         yield
-    classification._load.cache_clear()
+    on_device.cache_clear()
 
 
 # --- the networks -----------------------------------------------------------------------------
@@ -139,9 +139,9 @@ def test_biases_of_norms_have_a_rate_of_their_own_and_the_same_pull_of_the_decay
     net = build("airbench(4, 0)")
     rest, norms = groups(net, 64)
     biases = [m.bias for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms.scale == 64
-    assert [id(p) for p in norms.params] == [id(b) for b in biases]
-    assert len(rest.params) + len(norms.params) == len(list(net.parameters()))
+    assert norms["scale"] == 64
+    assert [id(p) for p in norms["params"]] == [id(b) for b in biases]
+    assert len(rest["params"]) + len(norms["params"]) == len(list(net.parameters()))
     found = Training(TINY, "cpu").step.optimizer.param_groups
     pulls = [group["scale"] * group["weight_decay"] * TINY.lr for group in found]
     assert pulls == pytest.approx([RECIPE["weight_decay"]] * 3)
@@ -199,7 +199,7 @@ def test_half_the_rate_leaves_a_decay_of_its_own_alone():
 def test_frozen_parameters_stay_in_the_optimizer_as_in_older_checkpoints():
     net = build("resnet8(2)")
     next(net.parameters()).requires_grad_(False)
-    assert sum(len(group.params) for group in groups(net)) == len(list(net.parameters()))
+    assert sum(len(group["params"]) for group in groups(net)) == len(list(net.parameters()))
 
 
 @pytest.mark.parametrize("name", ["lookahead", "bias_rate", "independent_decay"])

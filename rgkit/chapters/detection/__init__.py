@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
@@ -31,9 +30,9 @@ from rgkit.data.source import (
     read,
     root,
 )
-from rgkit.method.spec import nearest
+from rgkit.method.spec import nearest, number, one_of
 from rgkit.models.names import GC, StagedResNet, model
-from rgkit.runs.config import Trained, require
+from rgkit.runs.config import Trained
 from rgkit.runs.grid import Grid
 from rgkit.runs.profiles import Sizes, trained
 
@@ -130,7 +129,6 @@ def load(name: str, size: int) -> Dataset:
     return _load(name, size, root())
 
 
-@dataclass(frozen=True)
 class Detection(Trained):
     """One training run of Faster R-CNN, which finds objects and names them; see `Trained`.
 
@@ -179,21 +177,19 @@ class Detection(Trained):
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "step(0.1, (0.7143,))"
-    augment: str = "flip"
-    size: int = 512
-    head: int = 256
-    proposals: int = 256
+    augment: str = one_of("flip", "none")
+    size: int = number(512, 32)
+    head: int = number(256, 1)
+    proposals: int = number(256, 8)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole(size=32, head=1, proposals=8)
-        require(self.size % 16 == 0, "size", self.size, "a multiple of 16")
-        require("crop" not in self.augment, "augment", self.augment, "'flip' or 'none'")
+        self.require(self.size % 16 == 0, "a multiple of 16", "size")
         backbone = self.network()
         if isinstance(backbone, GC):
             backbone = model(backbone.base)
         wanted = "staged_resnet(...) or gc(...) of one"
-        require(isinstance(backbone, StagedResNet), "model", self.model, wanted)
+        self.require(isinstance(backbone, StagedResNet), wanted, "model")
 
     def about(self) -> str:
         """Return the size in words."""

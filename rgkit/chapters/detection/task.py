@@ -5,8 +5,9 @@ Average precision is as Pascal VOC has it: by eleven points (2007) and by the ar
 
 from __future__ import annotations
 
-import functools
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from rgkit.chapters.detection import Detection, load
 from rgkit.chapters.detection.network import HALF, Detector, Target, box_iou, build
 from rgkit.data.augment import Augmenter
+from rgkit.data.source import Dataset
 from rgkit.runs.records import SHOWN
 from rgkit.train.device import DTYPES
-from rgkit.train.loop import Split, Splits, Task, split
+from rgkit.train.loop import Split, Task, splits
 from rgkit.train.step import PlainStep, forward, predictions
 
 KEPT = 0.1  # the score from which on a record keeps a detection of a test picture
@@ -51,22 +53,14 @@ class Boxes:
         return torch.where(mirror[:, None, None] & (found[..., 4:5] >= 0), turned, found)
 
 
-@functools.lru_cache(maxsize=2)  # on the device, for the next run on them
-def _load(
-    name: str, size: int, count: int, held: int, precision: str, where: torch.device
-) -> Splits:
-    found, dtype = load(name, size), DTYPES[precision]
+def _load(data: str, size: int, precision: str) -> tuple[Dataset, Callable[..., Split]]:
+    found, dtype = load(data, size), DTYPES[precision]
 
     def made(images: Tensor, objects: Tensor) -> Split:
         look = Augmenter(images, found.source.mean, found.source.std, 0, dtype)
         return look, Boxes(objects.to(dtype), size)
 
-    classes = len(found.source.classes)
-    return *split(name, count, held, where, found.train, found.test, made), classes
-
-
-def _splits(c: Detection, where: torch.device) -> Splits:
-    return _load(c.data, c.size, c.images, c.validation, c.precision, where)
+    return found, made
 
 
 class BoxStep(PlainStep):
@@ -255,5 +249,6 @@ def first_detections(
 
 
 TASK = Task(
-    ("loss", "map_11", "map_area"), _splits, _step, evaluate_boxes, samples=first_detections
-)
+    ("loss", "map_11", "map_area"), partial(splits, _load), _step, evaluate_boxes,
+    samples=first_detections,
+)  # fmt: skip

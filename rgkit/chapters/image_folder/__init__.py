@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rgkit.data import images
 from rgkit.data.source import Source
-from rgkit.runs.config import Trained, require
+from rgkit.method.spec import number, one_of
+from rgkit.runs.config import Trained
 from rgkit.runs.grid import Grid
 from rgkit.runs.profiles import Sizes, trained
 
 EVERY_15_OF_120 = tuple(k / 8 for k in range(1, 8))
 
 
-@dataclass(frozen=True)
 class Folders(Source):
     """ImageNet in torchvision's layout: imagenet/train and imagenet/val, a folder a class."""
 
@@ -35,7 +35,6 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True)
 class ImageFolder(Trained):
     """One training run of a classifier on folders of images; for its settings see `Trained`.
 
@@ -67,20 +66,18 @@ class ImageFolder(Trained):
     batch: int = 256
     momentum: float = 0.9
     schedule: str = f"step(0.1, {EVERY_15_OF_120})"
-    size: int = 224
-    processes: int = 1
+    augment: str = one_of("crop+flip", "none")
+    size: int = number(224, 8)
+    processes: int = number(1, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole(size=8, processes=1)
         wanted = "a network that needs no images before it is trained"
-        require(self.network().name != "airbench", "model", self.model, wanted)
-        require(self.validation == 0, "validation", self.validation, "0; none are held out here")
-        wanted = "'crop+flip' or 'none' for folders of images"
-        require(self.augment in ("crop+flip", "none"), "augment", self.augment, wanted)
+        self.require(self.network().name != "airbench", wanted, "model")
+        self.require(self.validation == 0, "0; none are held out here", "validation")
         last = self.trained_on % self.batch or self.batch
         enough = f"one whose last batch, here of {last}, has two images for each process"
-        require(last >= 2 * self.processes, "batch", self.batch, enough)
+        self.require(last >= 2 * self.processes, enough, "batch")
 
 
 KIND = ImageFolder

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from rgkit.method.spec import Spec
+from rgkit.method.spec import Spec, number, one_of
 from rgkit.models.names import model
-from rgkit.runs.config import PRECISIONS, Config
+from rgkit.runs.config import Config
 from rgkit.runs.grid import Cell, Grid
 from rgkit.runs.profiles import pick
 from rgkit.runs.records import Store
 
 
-@dataclass(frozen=True)
 class StepTiming(Config):
     """Paired timing of a training step with and without the random loss weight (rg-cost).
 
@@ -33,16 +31,15 @@ class StepTiming(Config):
     task: ClassVar[str] = "step-timing"
     code: ClassVar[str] = "rgkit.chapters.step_timing.task"
     model: str = "resnet8(16)"
-    size: int = 32
-    batch: int = 128
-    precision: str = "bfloat16"
-    pairs: int = 40
-    steps: int = 10
-    seed: int = 0
+    size: int = number(32, 1)
+    batch: int = number(128, 2)
+    precision: str = one_of("bfloat16", "float32", "float64")
+    pairs: int = number(40, 2)
+    steps: int = number(10, 1)
+    seed: int = number(0)
 
     def __post_init__(self) -> None:
-        self.whole(size=1, batch=2, pairs=2, steps=1, seed=0)
-        self.choose(precision=PRECISIONS)
+        super().__post_init__()
         object.__setattr__(self, "model", str(self.network()))
 
     def network(self) -> Spec:
