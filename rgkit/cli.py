@@ -112,7 +112,7 @@ def doctor(args: argparse.Namespace) -> int:
     """Say what this machine has: versions, device, data, records."""
     import torch
 
-    from rgkit.data.vision import import_torchvision
+    from rgkit.data.compat import import_torchvision
     from rgkit.runs.records import Store
     from rgkit.train.device import device_name
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("method", "data", "models", "runs", "train", "tasks", "stats", "figures", "book")
 NO_TORCH = ("method", "runs", "stats", "figures", "book")
 # What may not grow; lower them when it shrinks.
-CORE_MODULES, CORE_LINES, LINES, LONGEST, FLOORS = 45, 5_892, 8_422, 250, 12
+CORE_MODULES, CORE_LINES, LINES, LONGEST, FLOORS = 45, 5_716, 7_897, 250, 12
 
 
 def modules() -> dict[str, Path]:

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rgkit.data.augment import Augmenter, epoch_plan
+from rgkit.data.compat import import_torchvision
 from rgkit.data.source import IMAGENET
-from rgkit.data.vision import import_torchvision
 from rgkit.models.classification import build
 from rgkit.runs.config import Classification
 from rgkit.stats.differences import difference

@@ -97,7 +97,7 @@ class Cifar(Source):
 
     def torchvision(self) -> Any:
         """Return torchvision's class for the set."""
-        from rgkit.data.vision import import_torchvision
+        from rgkit.data.compat import import_torchvision
 
         return getattr(import_torchvision().datasets, self.title.replace("-", ""))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from rgkit.models.layout import convolve
+from rgkit.data.compat import convolve
 from rgkit.models.names import GC
 
 

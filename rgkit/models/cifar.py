@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from rgkit.data.vision import import_torchvision
+from rgkit.data.compat import import_torchvision
 
 resnet = import_torchvision().models.resnet
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rgkit.data import images
+from rgkit.data.compat import import_torchvision
 from rgkit.data.source import check_file
-from rgkit.data.vision import import_torchvision
 from rgkit.models import cifar, names
 from rgkit.models.calibrated import Calibrated, SideBySide, gc_layers
 from rgkit.models.names import Model, PlainNet, model

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rgkit.data.compat import import_torchvision
 from rgkit.data.source import DataError, check_file, root
-from rgkit.data.vision import import_torchvision
 from rgkit.models.cifar import start
 from rgkit.models.names import PSPNet, Segmenter, named
 

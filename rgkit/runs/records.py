@@ -250,7 +250,10 @@ class Store:
     def get(self, config: Config) -> Record | None:
         """Return the record of a config, None if it has not been run; for StoreError see `read`."""
         path = self.path(config)
-        return self.read(path) if path.is_file() else None
+        record = self.read(path) if path.is_file() else None
+        if record and record.numerics != NUMERICS:
+            raise StoreError(f"{path}: its numerics are version {record.numerics}; move it away")
+        return record
 
     def has(self, config: Config) -> bool:
         """Return whether a config has been run; for StoreError see `read`."""
@@ -327,9 +330,8 @@ class Store:
 def _read(path: Path, changed: int, size: int) -> Record:
     try:
         record = read(path.read_bytes())
-        name = path.stem.partition("-")[0]  # a repeat has more behind it
-        if record.numerics != NUMERICS or record.key != name:
-            raise ValueError(f"it is of the run {record.key}, numerics version {record.numerics}")
+        if record.key != path.stem.partition("-")[0]:  # a repeat has more behind it
+            raise ValueError(f"it is of the run {record.key}")
     except ValueError as error:
         raise StoreError(f"{path}: {error}; move it away") from None
     return record

@@ -13,10 +13,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Plan
+from rgkit.data.compat import channels_last
 from rgkit.data.source import Dataset
 from rgkit.method import laws
 from rgkit.models.classification import own_features
-from rgkit.models.layout import channels_last
 from rgkit.models.translation import build
 from rgkit.runs.config import Translation
 from rgkit.runs.records import KEPT, pack, stops

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from rgkit.data.augment import Augmenter, Plan
+from rgkit.data.compat import channels_last
 from rgkit.models.classification import build
-from rgkit.models.layout import channels_last
 from rgkit.runs.config import Classification
 from rgkit.train.device import DTYPES, chosen_algorithms
 from rgkit.train.loop import Stepper

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rgkit.data.augment import Augmenter, Crops, Plan
+from rgkit.data.compat import channels_last
 from rgkit.models.calibrated import calibrate_after, optimized
 from rgkit.models.cifar import WHITENED, Airbench, Whitening
 from rgkit.models.classification import build
-from rgkit.models.layout import channels_last
 from rgkit.runs.config import Classification, Trained
 from rgkit.train.device import DTYPES
 from rgkit.train.loop import Stepper

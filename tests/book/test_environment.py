@@ -15,8 +15,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from rgkit.data import vision
-from rgkit.data.vision import import_torchvision
+from rgkit.data import compat
+from rgkit.data import compat
+from rgkit.data.compat import import_torchvision
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -130,7 +131,7 @@ def test_torchvision_works_after_the_import():
 def test_nothing_is_patched_where_the_plain_import_works(monkeypatch):
     plain = ModuleType("torchvision")
     monkeypatch.setattr(importlib, "import_module", lambda name: plain)
-    monkeypatch.setattr(vision, "_import_with_declared_operators", lambda: pytest.fail("patched"))
+    monkeypatch.setattr(compat, "_import_with_declared_operators", lambda: pytest.fail("patched"))
     assert import_torchvision() is plain
 
 
@@ -149,7 +150,7 @@ def test_only_the_known_mishap_beside_a_cpu_torch_is_patched(monkeypatch, messag
     declared = ModuleType("torchvision")
     monkeypatch.setattr(importlib, "import_module", fail)
     monkeypatch.setattr(torch.version, "cuda", cuda)
-    monkeypatch.setattr(vision, "_import_with_declared_operators", lambda: declared)
+    monkeypatch.setattr(compat, "_import_with_declared_operators", lambda: declared)
     if patched:
         assert import_torchvision() is declared
     else:
@@ -180,13 +181,13 @@ def test_nms_equals_its_slow_twin(threshold):
     size = torch.rand(60, 2, generator=draw, dtype=torch.float64) * 5 + 0.5
     boxes, scores = torch.cat([corner, corner + size], 1), torch.rand(60, generator=draw)
     slow = slow_nms(boxes.tolist(), scores.tolist(), threshold)
-    assert vision._nms(boxes, scores, threshold).tolist() == slow
+    assert compat._nms(boxes, scores, threshold).tolist() == slow
     ops = importlib.import_module(f"{import_torchvision().__name__}.ops")
     assert ops.nms(boxes, scores.double(), threshold).tolist() == slow
 
 
 def test_nms_of_nothing_is_nothing():
-    assert vision._nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
+    assert compat._nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
 
 
 def test_workflows_name_the_actions_that_they_use_by_commit():

@@ -166,7 +166,7 @@ def test_the_library_holds_what_is_recorded_of_a_data_set_and_up_to_date(tmp_pat
     for config in (plain, chance, plain.replace(seed=1), Classification(data="digits")):
         store.put(recording(config, [20.0, 30.0]))
     old = dataclasses.replace(recording(plain.replace(seed=2), [20.0]), numerics=0)
-    (tmp_path / "classification" / "old.json").write_text(
+    (tmp_path / "classification" / f"{old.key}.json").write_text(
         pd.Series(old.as_dict()).to_json(), encoding="utf-8"
     )
     grid = recorded("best", store)

@@ -42,7 +42,7 @@ def write_binary(folder, name, pixels, labels):
 
 
 def write_python(folder, name, pixels, labels, monkeypatch):
-    from rgkit.data.vision import import_torchvision
+    from rgkit.data.compat import import_torchvision
 
     official, fine = images.SOURCES[name], "fine_labels" if name == "cifar100" else "labels"
     kind = getattr(import_torchvision().datasets, official.title.replace("-", ""))
@@ -221,7 +221,7 @@ def test_a_failed_download_says_what_to_do(name, tmp_path, monkeypatch, capsys):
     from urllib.error import URLError
 
     from rgkit.cli import main
-    from rgkit.data.vision import import_torchvision
+    from rgkit.data.compat import import_torchvision
 
     def refuse(*args, **kwargs):
         raise URLError("no network")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rgkit.data.vision import import_torchvision
+from rgkit.data.compat import import_torchvision
 from rgkit.models.segmentation import build, dense_upsampling, load_backbone
 
 import_torchvision()

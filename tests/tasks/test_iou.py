@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from rgkit.data.vision import import_torchvision
+from rgkit.data.compat import import_torchvision
 from rgkit.tasks.segmentation import VOID, confusion, iou, mean_iou, mean_of_images
 
 import_torchvision()  # torchmetrics imports it

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from rgkit.chapters.pictures import overlays, tinted
 from rgkit.data import pictures
 from rgkit.data.augment import Augmenter, Masks, epoch_plan
+from rgkit.data.compat import import_torchvision
 from rgkit.data.scenes import VOID
 from rgkit.data.source import DataError, Source
-from rgkit.data.vision import import_torchvision
 from rgkit.models.segmentation import build
 from rgkit.runs.config import Classification, Segmentation, from_dict
 from rgkit.runs.grid import Grid, cross

@@ -15,8 +15,8 @@ from rgkit.chapters.blind import trials
 from rgkit.chapters.pictures import TRANSLATION, made, on_the_way
 from rgkit.data import pictures
 from rgkit.data.augment import Augmenter, epoch_plan
+from rgkit.data.compat import import_torchvision
 from rgkit.data.source import Source
-from rgkit.data.vision import import_torchvision
 from rgkit.figures.plots import metrics
 from rgkit.method import laws
 from rgkit.models.translation import build

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgkit.data.vision import import_torchvision
+from rgkit.data.compat import import_torchvision
 from rgkit.models import cifar
 from rgkit.models.calibrated import Calibrated
 from rgkit.models.classification import Cost, count

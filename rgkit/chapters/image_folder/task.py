@@ -26,9 +26,9 @@ from torch.utils.data import DataLoader
 
 from rgkit.chapters.image_folder import SOURCES, Folders, ImageFolder
 from rgkit.data.augment import Plan
+from rgkit.data.compat import import_torchvision
 from rgkit.data.images import load
 from rgkit.data.source import IMAGENET, DataError, drawn, root
-from rgkit.data.vision import import_torchvision
 from rgkit.models.classification import build
 from rgkit.train.device import DTYPES, cores
 from rgkit.train.loop import Splits, Task

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from rgkit.chapters.step_timing import StepTiming
+from rgkit.data.compat import channels_last
 from rgkit.method.laws import stream
 from rgkit.models.classification import build
-from rgkit.models.layout import channels_last
 from rgkit.train.device import DTYPES, arithmetic, pick_device, reproducible
 from rgkit.train.loop import Outcome
 from rgkit.train.step import backward, classify

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from rgkit.data.compat import channels_last
 from rgkit.models.calibrated import Calibrated
 from rgkit.models.classification import build
-from rgkit.models.layout import channels_last
 from rgkit.models.names import GC
 
 # Without the way around, each of the first three kills its process without AVX-512, and the last
