@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import os
 import sys
@@ -21,6 +22,12 @@ from rgkit.method.spec import nearest
 from rgkit.runs.config import STEPS, ConfigError
 from rgkit.runs.profiles import NAMES as PROFILES
 
+# What `rgkit run --plan` may be told, and a notebook not.
+PLAN_ONLY: dict[str, Any] = {
+    "profile": "quick", "only": "", "time_limit": math.inf, "out": None, "jobs": None,
+    "device": "auto", "step": "auto",
+}  # fmt: skip
+
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
     for word in words:
@@ -35,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give either a notebook or --plan")
     if args.plan:
         return plan.run(args, _pairs(args.parameter))
+    for name, usual in PLAN_ONLY.items():
+        if getattr(args, name) != usual:
+            raise UsageError(f"--{name.replace('_', '-')} is for --plan; see --help-notebook")
     from rgkit.book import build, kernels, report
 
     path = notebook.named(args.notebook)
@@ -43,11 +53,12 @@ def run(args: argparse.Namespace) -> int:
             print(f"{p.name}: {p.kind} = {p.default!r}  {p.help}")
         return 0
     values = notebook.check_parameters(path, _pairs(args.parameter))
+    print(plan.outlook(path, values), file=sys.stderr)
     output = Path(args.output or Path("_build", "runs", path.name))
     message = kernels.execute(kernels.Task(build.page_of(path), path, output, values))
     if output.is_file():  # which it is not where no kernel came up
-        copy = report.fill_in(json.loads(output.read_text()))
-        output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n")
+        copy = report.fill_in(json.loads(output.read_text(encoding="utf-8")))
+        output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"FAILED {path}: {message}" if message else output, file=sys.stderr if message else None)
     return int(bool(message))
 
@@ -161,14 +172,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-o", "--output", help="the executed copy (default: _build/runs/)")
     p.add_argument("--help-notebook", action="store_true", help="list the notebook's parameters")
     p.add_argument("--plan", action="store_true", help="train the missing runs of all notebooks")
-    p.add_argument("--profile", default="quick", choices=PROFILES, help="with --plan")
-    p.add_argument("--only", default="", metavar="PATTERN", help="with --plan")
+    p.set_defaults(**PLAN_ONLY)
+    p.add_argument("--profile", choices=PROFILES, help="with --plan")
+    p.add_argument("--only", metavar="PATTERN", help="with --plan")
     limit = "with --plan: seconds; nothing is started that cannot end in time"
-    p.add_argument("--time-limit", type=_seconds, default=math.inf, metavar="S", help=limit)
+    p.add_argument("--time-limit", type=_seconds, metavar="S", help=limit)
     p.add_argument("--out", metavar="ARCHIVE", help="with --plan: write finished runs here, too")
     p.add_argument("--jobs", type=_count, help="with --plan: runs at the same time")
-    p.add_argument("--device", default="auto", help="with --plan: auto, cpu, cuda, cuda:N")
-    p.add_argument("--step", default="auto", choices=STEPS, help="with --plan, for experts")
+    p.add_argument("--device", help="with --plan: auto, cpu, cuda, cuda:N")
+    p.add_argument("--step", choices=STEPS, help="with --plan, for experts")
     p = verb("results", plan.merge)
     p.add_argument("action", choices=["merge"])
     p.add_argument("archives", nargs="+", metavar="ARCHIVE", help="made by --out, or a folder")
@@ -193,6 +205,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; wrong use is one line on stderr and exit status 2."""
     args = parser().parse_args(argv)
+    for name in ("RGKIT_RESULTS", "RGKIT_DATA"):  # a kernel has another working directory
+        if folder := os.environ.get(name):
+            os.environ[name] = str(Path(folder).absolute())
     try:
         status = int(args.function(args))
         sys.stdout.flush()
@@ -201,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rgkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # what is cut short is no fault of a kernel's
         print("\nrgkit: stopped by Ctrl-C", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output, such as `head`, has enough

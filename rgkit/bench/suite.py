@@ -161,6 +161,6 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
     folder.mkdir(parents=True, exist_ok=True)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     path = folder / f"{slug}.{1 + len(list(folder.glob(f'{slug}.*.json')))}.json"
-    with path.open("x") as file:
+    with path.open("x", encoding="utf-8") as file:
         file.write(json.dumps(found, indent=1) + "\n")
     return path

@@ -24,7 +24,7 @@ from rgkit.book import kernels, scorecard
 from rgkit.book.kernels import Task
 from rgkit.book.notebook import ROOT, cells, grid
 from rgkit.book.report import hide_unmeasured, outputs, render
-from rgkit.runs.records import Store
+from rgkit.runs.records import Store, beside
 from rgkit.stats.differences import LEDGERS
 
 MATHJAX = "tex-svg-full.js"
@@ -34,7 +34,7 @@ def toc_pages() -> list[str]:
     """Return the pages of `_toc.yml`, as paths from the root without suffix."""
     import yaml
 
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
     chapters = [c["file"] for part in toc.get("parts", []) for c in part["chapters"]]
     return [toc["root"], *chapters, *(c["file"] for c in toc.get("chapters", []))]
 
@@ -61,7 +61,7 @@ def execute_all(
     for path in sorted(paths, key=lambda path: -path.stat().st_size):
         page, now = page_of(path), inputs(path, parameters)
         task = Task(page, path, folder / f"{page}.ipynb", parameters)
-        before = json.loads(task.stamp.read_text()) if task.stamp.is_file() else {}
+        before = json.loads(task.stamp.read_text("utf-8")) if task.stamp.is_file() else {}
         changed = [part for part in now | before if before.get(part) != now.get(part)]
         if task.output.is_file() and not changed:
             print(f"{page}: up to date")
@@ -79,7 +79,9 @@ def execute_all(
         if message:
             failed[page] = message
         else:  # runs may have been trained just now, so the records are looked at again
-            tasks[page].stamp.write_text(json.dumps(inputs(tasks[page].path, parameters)))
+            with beside(tasks[page].stamp) as part:
+                part.write_text(json.dumps(inputs(tasks[page].path, parameters)), "utf-8")
+                part.replace(tasks[page].stamp)
     return failed
 
 
@@ -103,7 +105,7 @@ def contents(
     for page in pages:
         made_copy = executed / f"{page}.ipynb"
         # Where not even a kernel came up, the page shows the notebook as it was committed.
-        text = (made_copy if made_copy.is_file() else ROOT / f"{page}.ipynb").read_text()
+        text = (made_copy if made_copy.is_file() else ROOT / f"{page}.ipynb").read_text("utf-8")
         notebooks[page] = hide_unmeasured(json.loads(text))
         yield Path(f"{page}.ipynb"), json.dumps(notebooks[page])
         for cell in notebooks[page]["cells"]:  # a figure whose cell has a tag ``picture-name``
@@ -245,7 +247,7 @@ def modules(sources: Iterable[str]) -> dict[str, Path]:
             for module in itertools.accumulate(name.split("."), "{}.{}".format):
                 if module in every and module not in found:
                     found[module] = every[module]
-                    todo.append(every[module].read_text())
+                    todo.append(every[module].read_text("utf-8"))
     return found
 
 

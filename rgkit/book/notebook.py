@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find() -> list[Path]:
-    """Return every notebook of the checkout, in the order of their paths."""
+    """Return every notebook of the checkout, in the order of their paths.
+
+    Raises UsageError where there is no checkout, as in a wheel.
+    """
+    if not (ROOT / "_toc.yml").is_file():
+        raise UsageError(
+            f"{ROOT} is no checkout of the book: clone its repository, and there pip install -e ."
+        )
     every = sorted((ROOT / "notebooks").rglob("*.ipynb"))
     return [path for path in every if ".ipynb_checkpoints" not in path.parts]
 
@@ -47,11 +54,16 @@ class Parameter:
     default: Any
     help: str
 
+    @property
+    def needed(self) -> list[Any]:
+        """What has to be among its values: a page compares the first two arms that it has."""
+        return self.default[:2] if self.name == "arms" else []
+
 
 def _read(path: Path) -> dict[str, Any]:
     """A notebook, with the source of each cell as one text, and with its tags."""
     try:
-        notebook: dict[str, Any] = json.loads(path.read_text())
+        notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             cell["source"] = "".join(cell["source"])
             cell["tags"] = cell.get("metadata", {}).get("tags", [])
@@ -134,6 +146,13 @@ def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{path.name}: parameter {name}={raw!r} given; it is of type {wanted.kind}, "
                 f"such as {wanted.default!r}"
             ) from None
+        if name == "targets" and not values[name]:
+            raise UsageError(f"{path.name}: targets={raw!r} given; one or more")
+        for needed in known[name].needed:
+            if needed not in values[name]:
+                raise UsageError(
+                    f"{path.name}: {name}={raw!r} given; {needed!r} has to be among them"
+                )
     grid(path, values)
     return values
 

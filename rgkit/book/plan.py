@@ -41,38 +41,55 @@ def notebooks(pattern: str) -> list[Path]:
     return found
 
 
-def show(args: argparse.Namespace) -> int:
-    """List the runs of every notebook: recorded, missing, and what the missing will cost."""
-    store = Store()
-    rows: list[dict[str, Any]] = []
-    estimate = Estimator(store)
-    for path in notebooks(args.only):
-        found = grid(path, {"profile": args.profile})
-        configs = {store.path(cell.config): cell.config for cell in found}
+def rows(given: Mapping[Path, Mapping[str, Any]], store: Store) -> list[dict[str, Any]]:
+    """Return a row for each notebook with its parameters: its runs, recorded, missing, the cost."""
+    found, estimate = list[dict[str, Any]](), Estimator(store)
+    for path, parameters in given.items():
+        runs = grid(path, parameters)
+        configs = {store.path(cell.config): cell.config for cell in runs}
         missing = {file: c for file, c in configs.items() if not store.has(c)}
         costs = [estimate.seconds(c) for c in missing.values()]
-        rows.append(
+        found.append(
             {
                 "notebook": path.stem,
-                "profile": found.profile,
-                "priority": min((cell.priority for cell in found), default=None),
+                "profile": runs.profile,
+                "priority": min((cell.priority for cell in runs), default=None),
+                "data": sorted({c.data for c in configs.values() if isinstance(c, Trained)}),
                 "runs": len(configs),
                 "recorded": len(configs) - len(missing),
                 "missing": len(missing),
                 "seconds": None if None in costs else sum(filter(None, costs)),
-                "note": found.note,
+                "note": runs.note,
                 "keys_missing": [file.stem for file in missing],
             }
         )
+    return found
+
+
+def show(args: argparse.Namespace) -> int:
+    """List the runs of every notebook: recorded, missing, and what the missing will cost."""
+    table = rows({path: {"profile": args.profile} for path in notebooks(args.only)}, Store())
     if args.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps(table, indent=1))
         return 0
-    print(LINE.format_map({name: name for name in rows[0]}), "one core/GPU")
-    for row in rows:
+    print(LINE.format_map({name: name for name in table[0]}), "one core/GPU")
+    for row in table:
         print(LINE.format_map(row), clock(row["seconds"]) if row["missing"] else "—")
         if row["note"]:
             print(f"  {row['note']}")
     return 0
+
+
+def outlook(path: Path, parameters: Mapping[str, Any]) -> str:
+    """Return in one line what a notebook will do: its runs, the data, what is missing, the cost."""
+    (row,) = rows({path: parameters}, Store())
+    data = f" on {', '.join(row['data'])}" if row["data"] else ""
+    line = f"{path.stem}, profile {row['profile']}: {row['runs']} runs{data}, "
+    # A smoke test trains every time and keeps nothing.
+    missing = row["runs"] if row["profile"] == "smoke" else row["missing"]
+    line += f"{row['runs'] - missing} from records, {missing} to be trained"
+    cost = f", about {clock(row['seconds'])} of one core or GPU" if row["seconds"] else ""
+    return line + cost * bool(missing) + (f"; {row['note']}" if row["note"] else "")
 
 
 @contextlib.contextmanager

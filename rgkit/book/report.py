@@ -53,6 +53,18 @@ def in_words(row: dict[str, Any]) -> str:
     return f"[{ends[0]:+.2f}, {ends[1]:+.2f}] {row['unit']}" if ends else "—"
 
 
+def plain(text: object) -> str:
+    """Return text from a record or a message as Markdown in which it is nothing but text.
+
+    >>> plain("<script> | `a` [b](c)")
+    '&lt;script> &#124; &#96;a&#96; [b]&#40;c)'
+    """
+    found = str(text)
+    for mark, entity in {"<": "&lt;", "|": "&#124;", "`": "&#96;", "](": "]&#40;"}.items():
+        found = found.replace(mark, entity)
+    return " ".join(found.split("\n"))
+
+
 def smallest(row: dict[str, Any]) -> str:
     """Return the smallest detectable effect of a verdict with its unit, or "".
 
@@ -71,7 +83,7 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 TEMPLATES.globals |= {"marks": MARKS, "verdicts": VERDICTS, "unmeasured": UNMEASURED}
-TEMPLATES.filters |= {"kind": kind, "interval": in_words, "smallest": smallest}
+TEMPLATES.filters |= {"kind": kind, "interval": in_words, "smallest": smallest, "plain": plain}
 TEMPLATES.filters |= {"median": median, "fmt": format}
 
 

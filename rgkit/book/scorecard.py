@@ -94,7 +94,7 @@ def bench(folder: Path) -> str:
     """
     newest: dict[str, Row] = {}
     for path in sorted(folder.glob("*.json"), key=lambda path: int(path.suffixes[-2][1:])):
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
         if not found["quick"]:
             newest[path.name.partition(".")[0]] = found
     return render("bench.md", measured=[found for _, found in sorted(newest.items())])
@@ -102,8 +102,8 @@ def bench(folder: Path) -> str:
 
 def findings(output: Path) -> str:
     """Return the text of README.md with the findings of a built book between its marks."""
-    head, _, rest = README.read_text().partition(BEGIN)
-    found = page("readme.md", json.loads((output / "html" / "scorecard.json").read_text()))
+    head, _, rest = README.read_text("utf-8").partition(BEGIN)
+    found = page("readme.md", json.loads((output / "html" / "scorecard.json").read_text("utf-8")))
     return f"{head}{BEGIN}\n{found}{END}{rest.partition(END)[2]}"
 
 
@@ -111,7 +111,7 @@ def readme(output: Path) -> int:
     """Write the findings of a built book into README.md, and its picture beside the book's own."""
     from PIL import Image  # comes with matplotlib
 
-    README.write_text(findings(output))
+    README.write_text(findings(output), "utf-8")
     # A palette is enough for lines on white, and a fifth of the size in every later commit.
     picture = Image.open(output / "source" / "book" / "_generated" / "headline.png")
     picture.convert("RGB").quantize(128).save(PICTURE, optimize=True)

@@ -48,7 +48,7 @@ def page(asked: list[dict[str, str]]) -> str:
     >>> "Which is clearer" in page([])
     True
     """
-    text = files("rgkit.chapters").joinpath("blind.html").read_text()
+    text = files("rgkit.chapters").joinpath("blind.html").read_text("utf-8")
     return text.replace("TRIALS", json.dumps(asked))
 
 

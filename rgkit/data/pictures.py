@@ -85,7 +85,7 @@ def _voc(folder: Path, split: str) -> list[Item]:
     names = base / "ImageSets" / "Segmentation" / f"{'val' if split == 'test' else split}.txt"
     if not names.is_file():
         raise DataError(f"{names} is not there; copy the data set again")
-    every = names.read_text().split()
+    every = names.read_text("utf-8").split()
     pictures = {path.stem: path for path in (base / "JPEGImages").iterdir()}
     lost = [name for name in every if name not in pictures]
     if lost:

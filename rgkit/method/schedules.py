@@ -52,7 +52,7 @@ class Poly(Schedule):
     epoch e (counted from 0) trains at (1 - e / epochs) ** 0.9 and the last one is not at zero.
     """
 
-    power: float = 0.9
+    power: float = number(0.9)
     per: str = one_of("epoch", "step")
 
     def values(self, at: Steps) -> Floats:
@@ -102,10 +102,11 @@ class Formula(laws.Written, Schedule):
 class Step(Schedule):
     """Multiplied by `decay` at each milestone (a part of the run); RG's code has 50 % and 75 %."""
 
-    decay: float = 0.1
+    decay: float = number(0.1)
     milestones: tuple[float, ...] = (0.5, 0.75)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         inside = all(0 < m < 1 for m in self.milestones)
         self.require(inside, "milestones are parts of the run, between 0 and 1")
 

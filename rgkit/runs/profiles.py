@@ -23,6 +23,7 @@ from rgkit.runs.records import Store
 
 NAMES = ("smoke", "quick", "short", "paper")
 Axes = Mapping[str, Iterable[Any]]
+MOST_SEEDS = 10_000
 SEEDS = {"smoke": 2, "quick": 5, "short": 3, "paper": 3}
 
 
@@ -195,8 +196,8 @@ def check_seeds(seeds: int | Mapping[str, int]) -> None:
     numbers = seeds if isinstance(seeds, Mapping) else {"best": seeds}
     for profile, number in numbers.items():
         check(profile)
-        if not isinstance(number, int) or number < 0:
-            wanted = "1 or more, or 0 for as many as the profile has"
+        if not isinstance(number, int) or not 0 <= number <= MOST_SEEDS:
+            wanted = f"from 1 to {MOST_SEEDS:,}, or 0 for as many as the profile has"
             raise ConfigError(f"seeds={seeds} given; {wanted}")
 
 

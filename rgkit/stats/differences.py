@@ -46,7 +46,7 @@ def ledger() -> dict[str, dict[str, Any]]:
     """
     import yaml
 
-    papers = [pair for path in LEDGERS for pair in yaml.safe_load(path.read_text()).items()]
+    papers = [pair for path in LEDGERS for pair in yaml.safe_load(path.read_text("utf-8")).items()]
     return {claim["id"]: claim | {"paper": paper} for paper, claims in papers for claim in claims}
 
 

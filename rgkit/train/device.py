@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from filelock import FileLock, Timeout
 
 from rgkit.method.spec import Spec
 from rgkit.models.names import model
@@ -167,15 +168,14 @@ def turn(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    import fcntl  # late: where there is no fcntl (Windows) a CPU run still works
-
-    path = Path(tempfile.gettempdir(), f"rgkit-gpu-{os.getuid()}-{_which(device)}.lock")
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting for another process that trains on this GPU", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, come what may
+    user = getattr(os, "getuid", int)()  # Windows has none
+    lock = FileLock(Path(tempfile.gettempdir(), f"rgkit-gpu-{user}-{_which(device)}.lock"))
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        print("waiting for another process that trains on this GPU", file=sys.stderr)
+        held = lock.acquire()
+    with held:  # given back when the process ends, come what may
         yield
 
 

@@ -16,7 +16,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from rgkit.data import compat
-from rgkit.data import compat
 from rgkit.data.compat import import_torchvision
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -17,6 +18,13 @@ from rgkit.book import kernels
 from rgkit.book.kernels import Task
 
 pytestmark = pytest.mark.skipif(not kernels.CAN_FORK, reason="kernels are fresh ones here")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_fork_server_of_our_own():
+    """There is one in a process, and other tests have it import other modules."""
+    multiprocessing.forkserver._forkserver._stop()
+
 
 PARAMETERS = "count: int = 3\nname: str = 'none'"
 # Everything a page shows: text of both streams, values, figures, boxes and numbers for the prose.
@@ -213,7 +221,7 @@ def test_no_process_outlives_the_build(number, tmp_path):
             build.send_signal(number)
             build.wait(20)
             assert eventually(lambda: not running(mark)), [
-                Path(f"/proc/{pid}/cmdline").read_text() for pid in running(mark)
+                Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in running(mark)
             ]
         finally:
             for pid in running(mark):

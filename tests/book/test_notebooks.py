@@ -16,7 +16,8 @@ import papermill
 import pytest
 import yaml
 
-from rgkit.book import build, notebook, report, scorecard
+from rgkit.book import build, notebook, plan, report, scorecard
+from rgkit.book.notebook import UsageError, check_parameters, named
 from rgkit.cli import main
 from rgkit.stats.differences import VERDICTS
 
@@ -123,7 +124,7 @@ def test_outputs_and_missing_cells_are_found(tmp_path):
         ("profile=quik", ["profile='quik' given", "did you mean 'quick'"]),
         ("protocol=papr", ["protocol='papr' given", "did you mean 'paper'"]),
         ("novalue", ["it is name=value"]),
-        ("seeds=-2", ["seeds=-2 given", "1 or more, or 0"]),
+        ("seeds=-2", ["seeds=-2 given", "from 1 to 10,000, or 0"]),
         ("momenta=[]", ["momentum=[] given", "one value or more"]),
         ("momenta=[0.5, 0.5]", ["momentum=[0.5, 0.5] given", "each once"]),
     ],
@@ -398,3 +399,58 @@ def test_no_measured_number_is_typed_by_hand(path):
     allowed = {f"{float(p):.{digits}f}" for p in printed for digits in (2, 3)}
     allowed |= {*printed} | TYPED
     assert [number for number in _typed(text) if number not in allowed] == []
+
+
+# --- what comes from elsewhere ----------------------------------------------------------------
+
+EVIL = "<script>alert(1)</script> `a` | [b](javascript:alert(2))"
+
+
+def test_nothing_from_a_record_or_a_message_becomes_markup():
+    facts = {"profile": EVIL, "runs": 1, "seconds": 60, "devices": [EVIL], "commits": [EVIL]}
+    facts |= {"dates": [EVIL], "notebook": EVIL, "parameters": {"a": EVIL}, "arithmetics": {}}
+    executed = {"metadata": {}, "cells": [{"outputs": [{"data": {report.SOURCE_MIME: facts}}]}]}
+    pages = {"notebooks/one": executed, "notebooks/two": {"metadata": {}, "cells": []}}
+    status = scorecard.status(pages, {"notebooks/two": EVIL + "\nmore"})
+    assert [line.count("|") for line in status.strip().splitlines()] == [9] * 4
+    table = scorecard.rows({})
+    for row in table:
+        row |= {"verdict": "supported", "measured": EVIL, "profile": EVIL, "interval": None}
+    made = [scorecard.page(f"{name}.md", table) for name in ("answer", "scorecard", "readme")]
+    made += [report.render("quote.md", row=table[0]), status]
+    made += [report.render("verdict.html", row=table[0], facts=None, says=EVIL)]
+    made += [report.render("provenance.html", words=EVIL, records=[], url="x")]
+    made += [report.render("banner.html", kind="note", words=EVIL)]
+    for text in made:
+        assert "alert(1)" in text
+        assert "<script" not in text
+        for line in text.splitlines():  # in HTML it is no link
+            assert line.lstrip().startswith("<") or "](javascript" not in line
+
+
+def test_a_run_says_at_once_what_it_will_do():
+    path = named("rg-fig5-resnet34")
+    said = plan.outlook(path, {"profile": "smoke"})
+    assert said.startswith("rg-fig5-resnet34, profile smoke: ")
+    assert "on digits, 0 from records" in said
+    assert "135 runs on cifar10" in plan.outlook(path, {"profile": "quick"})
+    words = plan.outlook(path, {"profile": "quick", "momenta": [0.123]})  # the data are not here
+    assert "on digits" in words
+    assert "embedded data, because CIFAR-10 is not at hand" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("rg-fig5-resnet34", {"seeds": "2147483648"}, "from 1 to 10,000, or 0"),
+        ("rg-fig5-resnet34", {"targets": "[]"}, "targets='[]' given; one or more"),
+        ("rg-fig5-resnet34", {"lr": "1e999"}, "lr=inf given; a finite number"),
+        ("discarded-scheduler", {"arms": "['plain']"}, "'RG' has to be among them"),
+        ("discarded-scheduler", {"schedules": "[\"poly('x')\"]"}, "power='x' given"),
+        ("csgd-table2", {"largest": "wider(1e999)"}, "times=inf given; a finite number"),
+        ("your-own-trick", {"trick": "formula('1/t')"}, "is inf at t = 0"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_trained(name, given, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        check_parameters(named(name), given)

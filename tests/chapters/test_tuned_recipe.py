@@ -112,7 +112,7 @@ def test_the_plan_takes_the_first_search_alone_and_is_then_asked_again(here):
 
 @pytest.mark.parametrize(
     ("seeds", "words"),
-    [({"quick": -1}, "1 or more"), ({"quick": 1.5}, "1 or more"), ({"quik": 7}, "quick")],
+    [({"quick": -1}, "from 1 to"), ({"quick": 1.5}, "from 1 to"), ({"quik": 7}, "quick")],
 )
 def test_seeds_that_cannot_be_are_refused(seeds, words):
     with pytest.raises(ValueError, match=words):

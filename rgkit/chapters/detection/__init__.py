@@ -50,7 +50,7 @@ def _voc(folder: Path, split: str) -> list[Item]:
     if not names.is_file():
         raise DataError(f"{names} is not there; copy the data set again")
     pictures, texts = base / "JPEGImages", base / "Annotations"
-    return [(pictures / f"{n}.jpg", texts / f"{n}.xml") for n in names.read_text().split()]
+    return [(pictures / f"{n}.jpg", texts / f"{n}.xml") for n in names.read_text("utf-8").split()]
 
 
 SOURCES = {
