@@ -20,7 +20,7 @@ Curves = Mapping[str, Sequence[Any]]
 def draw(
     panels: Mapping[str, tuple[Curves, Curves]], x: str, y: str, *, height: float = 3.6,
     words: Mapping[str, str] | None = None, level: float | None = None,
-    results: Results | None = None, **axes: Any,
+    results: Results | None = None, ring: str = "", **axes: Any,
 ) -> Figure:  # fmt: skip
     """Draw lines and marks, a panel for each title, in the look that belongs to each name.
 
@@ -32,6 +32,7 @@ def draw(
     words : what the legend calls a name, where that is not the name itself
     level : of a thin horizontal line
     results : what is drawn, so that a smoke test is marked as such
+    ring : the name whose marks are rings around others
     axes : what every panel is set to, such as ``yscale="log"``
 
     Examples
@@ -50,6 +51,7 @@ def draw(
             ax.plot(*curve, **styles[name].line, lw=1.8, label=labels[name])
         for name, points in marks.items():
             how = styles[name].mark | {"ms": 5, "fillstyle": "none", "capsize": 3}
+            how |= {"ms": 13, "marker": "o", "color": "black"} if name == ring else {}
             ax.errorbar(*points, **how, label="" if name in lines else labels[name])
         ax.set(title=title, xlabel=x, **axes)
     places[0].set_ylabel(y)
