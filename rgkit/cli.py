@@ -17,10 +17,11 @@ from rgkit.book import notebook, plan
 from rgkit.book.notebook import UsageError
 from rgkit.chapters import image_folder
 from rgkit.data import images, pictures
-from rgkit.data.source import Source, root
+from rgkit.data.source import DataError, Source, root
 from rgkit.method.spec import nearest
 from rgkit.runs.config import STEPS, ConfigError
 from rgkit.runs.profiles import NAMES as PROFILES
+from rgkit.train.execute import room
 
 # What `rgkit run --plan` may be told, and a notebook not.
 PLAN_ONLY: dict[str, Any] = {
@@ -67,7 +68,7 @@ def book(args: argparse.Namespace) -> int:
     """Execute what changed and build the HTML."""
     from rgkit.book import build
 
-    return build.build(Path(args.output), args.profile, args.jobs)
+    return build.build(Path(args.output), args.profile, args.jobs or room())
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -104,9 +105,11 @@ def data(args: argparse.Namespace) -> int:
     if not isinstance(found, images.Cifar):
         hint = nearest(str(args.name), ["cifar10", "cifar100"])
         raise UsageError(f"rgkit data get {args.name}: nothing to fetch under that name{hint}")
-    if not found.available():
+    try:
+        count = len(images.load(args.name).train.targets)
+    except DataError:  # not there, or not whole
         found.download(root())
-    count = len(images.load(args.name).train.targets)
+        count = len(images.load(args.name).train.targets)
     print(f"{args.name}: {count:,} images in {root()}")
     return 0
 
@@ -187,7 +190,7 @@ def parser() -> argparse.ArgumentParser:
     p = verb("book", book)
     p.add_argument("--output", default="_build")
     p.add_argument("--profile", default="best", choices=[*PROFILES, "best"])
-    p.add_argument("--jobs", type=_count, default=2)
+    p.add_argument("--jobs", type=_count, help="notebooks at the same time")
     p = verb("bench", bench)
     p.add_argument("--device", default="auto")
     p.add_argument("--quick", action="store_true", help="one short round: does it run?")

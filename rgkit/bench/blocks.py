@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -25,7 +26,7 @@ from rgkit.models.classification import build
 from rgkit.runs.config import Classification
 from rgkit.stats.differences import difference
 from rgkit.tasks.classification import make_step
-from rgkit.train.device import DTYPES, arithmetic, cores, pick_device, reproducible
+from rgkit.train.device import DTYPES, arithmetic, pick_device, reproducible
 
 import_torchvision()
 from torchvision.transforms import v2  # noqa: E402
@@ -112,7 +113,7 @@ def paper_style(config: Classification, steps: int, device: str = "auto") -> Blo
     def block() -> float:
         loader = torch.utils.data.DataLoader(images, config.batch, shuffle=True, num_workers=2)
         threads, start, total = torch.get_num_threads(), 0.0, 0.0
-        torch.set_num_threads(cores())
+        torch.set_num_threads(cpu_count())
         try:
             for number, (x, y) in enumerate(loader):
                 loss = cross_entropy(net(x.to(where)), y.to(where))

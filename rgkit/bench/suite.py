@@ -13,13 +13,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from joblib import cpu_count
+
 from rgkit.bench import blocks
 from rgkit.bench.blocks import interleaved, ratio
 from rgkit.book import build
 from rgkit.models.classification import cost
 from rgkit.runs.config import Classification
 from rgkit.runs.records import Record, Store, fingerprint_of, source
-from rgkit.train.device import arithmetic, cores, device_name, pick_device, processor
+from rgkit.train.device import arithmetic, device_name, pick_device, processor
 
 # A block has these steps on a CPU: some seconds of two cores. On a GPU 100 are enough.
 MODELS = {"resnet8(16)": 60, "resnet18": 3, "resnet34": 2}
@@ -79,7 +81,7 @@ def throughput(rounds: int, device: str) -> Rows:
 
     On a CPU the machine is full with a process a core; on a GPU with one run.
     """
-    jobs = 1 if _gpu(device) else cores()
+    jobs = 1 if _gpu(device) else cpu_count()
     peak, rows = blocks.matrix_rate(device), []
     for model, few in MODELS.items():
         config, steps = _of(model), 100 if _gpu(device) else few
@@ -154,7 +156,7 @@ def run(device: str = "auto", quick: bool = False, folder: Path | None = None) -
     }
     if shutil.which("jupyter-book", path=str(Path(sys.executable).parent)):
         found["book"] = book()
-    found["cores"] = cores()
+    found["cores"] = cpu_count()
     found["source"] = source(name, time.perf_counter() - start)
     found["source"]["processor"] = processor(pick_device(device))
     folder = folder or Store().root / "bench"

@@ -47,15 +47,33 @@ class Cifar(Source):
     labels: int = 1
 
     def find(self, folder: Path) -> Path:
-        """Return the folder of a layout that lies in `folder`, the binary one first."""
+        """Return the folder of a layout that lies whole in `folder`, the binary one first."""
+        broken = []
         for layout in (folder / self.binary, folder / self.python):
             if layout.is_dir():
-                return layout
+                if not (why := self._broken(layout)):
+                    return layout
+                broken.append(f"{layout.name}/{why}")
+        remedy = f"download it with: rgkit data get {self.title.replace('-', '').lower()}"
+        if broken:
+            raise DataError(f"{'; '.join(broken)}; copy {self.title} again, or {remedy}")
         raise DataError(
             f"{self.title} is not in {folder} (looked for {self.binary} and {self.python}); set "
-            "RGKIT_DATA to the folder that holds one of them, or download it with: "
-            f"rgkit data get {self.title.replace('-', '').lower()}"
+            f"RGKIT_DATA to the folder that holds one of them, or {remedy}"
         )
+
+    def _broken(self, layout: Path) -> str:
+        """Say which file of a layout is missing or not as long as the set's; "" for none."""
+        counts = [self.sizes[0] // len(self.train)] * len(self.train)
+        for name, count in zip((*self.train, self.test), [*counts, self.sizes[1]], strict=True):
+            pickled = layout.name == self.python
+            path = layout / (name.removesuffix(".bin") if pickled else name)
+            if not path.is_file():
+                return f"{path.name} is missing"
+            size, wanted = path.stat().st_size, count * (self.labels + PIXELS)
+            if size != wanted and not pickled:  # torchvision checks what is pickled
+                return f"{path.name} has {size:,} bytes, not {wanted:,}"
+        return ""
 
     def lines(self, folder: Path) -> list[str]:
         """Return what names the files; the two layouts have different ones."""
@@ -69,22 +87,16 @@ class Cifar(Source):
         layout = self.find(folder)
         if layout.name == self.python:
             return self._unpickled(folder, True), self._unpickled(folder, False)
-        count = self.sizes[0] // len(self.train)
-        parts = [self._binary(layout / file, count) for file in self.train]
+        parts = [self._binary(layout / file) for file in self.train]
         train = Split(*map(np.concatenate, zip(*parts, strict=True)))
-        return train, self._binary(layout / self.test, self.sizes[1])
+        return train, self._binary(layout / self.test)
 
-    def _binary(self, path: Path, count: int) -> Split:
-        where, again = f"{path.parent.name}/{path.name}", f"copy {self.title} again"
-        if not path.is_file():
-            raise DataError(f"{where} is missing; {again}")
-        raw, row = np.fromfile(path, np.uint8), self.labels + PIXELS
-        if raw.size != count * row:
-            raise DataError(f"{where} has {raw.size:,} bytes, not {count * row:,}; {again}")
-        rows = raw.reshape(count, row)
+    def _binary(self, path: Path) -> Split:
+        rows = np.fromfile(path, np.uint8).reshape(-1, self.labels + PIXELS)
         labels, last = rows[:, self.labels - 1].astype(np.int64), len(self.classes) - 1
         if labels.max() > last:
-            raise DataError(f"{where} has a label {labels.max()}, not 0 to {last}; {again}")
+            words = f"{path.parent.name}/{path.name} has a label {labels.max()}, not 0 to {last}"
+            raise DataError(f"{words}; copy {self.title} again")
         return Split(rows[:, self.labels :].reshape(-1, 3, 32, 32), labels)
 
     def _unpickled(self, folder: Path, train: bool) -> Split:

@@ -74,12 +74,6 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
 @functools.cache
 def device_name(device: str = "auto") -> str:
     """Return the device in words, a GPU by its own name or ``x86_64 CPU, one thread``."""

@@ -5,16 +5,20 @@ Torch is imported when there is something to train, and no sooner: records do no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 
 from rgkit.runs.config import Config, ConfigError, Trained
 from rgkit.runs.grid import Grid, in_order
@@ -32,6 +36,21 @@ from rgkit.train.engines import (
 )
 from rgkit.train.progress import Estimator, Progress
 
+EACH = 10**9  # bytes that a run on all of CIFAR-10 holds, or a notebook, at most
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, where there is one; or "max"
+
+
+def room() -> int:
+    """Return how many runs or notebooks at the same time the cores and the memory here allow.
+
+    The cores are those of this process's affinity and of its container's quota.
+    """
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):
+        used = int(LIMIT.with_name("memory.current").read_text("utf-8"))
+        free = min(free, int(LIMIT.read_text("utf-8")) - used)
+    return int(max(1, min(cpu_count(), free // EACH)))
+
 
 @dataclass
 class Pool:
@@ -43,8 +62,8 @@ class Pool:
         Each record is in it as soon as its run is over.
     device, step : see `rgkit.train.device.pick_device` and `rgkit.tasks.classification.make_step`
     jobs : int, optional
-        Runs at the same time on a CPU, a process of one thread each; by default as many as it has
-        cores. On a GPU they take turns.
+        Runs at the same time on a CPU, a process of one thread each; by default as many as there is
+        `room` for. On a GPU they take turns.
     time_limit : float
         Seconds after which no run is started and what is under way is checkpointed; a run that is
         known not to end in time is not started.
@@ -110,7 +129,7 @@ class Pool:
         Raises ConfigError, before anything is trained, for a run that so many processes as these
         are not to share.
         """
-        from rgkit.train.device import cores, turn
+        from rgkit.train.device import turn
         from rgkit.train.perform import misplaced
 
         todo = [c for c in dict.fromkeys(configs) if not self.store.has(c)]
@@ -131,8 +150,10 @@ class Pool:
         # What is timed runs alone; what is trained can share the machine.
         timed = [c for c in todo if not isinstance(c, Trained)]
         trained = [c for c in todo if c not in timed]
-        jobs = 1 if self.where.type == "cuda" else self.jobs or cores()
+        jobs = 1 if self.where.type == "cuda" else self.jobs or room()
         jobs = max(1, min(jobs, len(trained)))
+        if jobs > room() and self.where.type == "cpu":
+            print(f"{jobs} at a time, where there is room for {room()}", file=sys.stderr)
         self.progress = Progress(todo, self.estimate, jobs, self.show and writes())
         work = Work(self.how.attempt, self.progress.tell, self.over, jobs)
         several, killed = engine(self.where, jobs), list[Config]()

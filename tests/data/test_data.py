@@ -100,6 +100,15 @@ def test_a_short_file_and_a_missing_one_are_named(tmp_path, small):
         images.SOURCES[small[0]].read(tmp_path)
 
 
+def test_a_whole_layout_beside_a_broken_one_is_taken(tmp_path, small, monkeypatch):
+    target = write_binary(tmp_path, *small)
+    next(iter(target.glob("*.bin"))).write_bytes(b"short")
+    write_python(tmp_path, *small, monkeypatch)
+    official = images.SOURCES[small[0]]
+    assert official.find(tmp_path).name == official.python
+    assert len(official.read(tmp_path)[1].targets) == 20
+
+
 def test_a_label_beyond_the_classes_is_refused(tmp_path, small):
     name, pixels, labels = small
     labels[-1, 3] = count = len(images.SOURCES[name].classes)
@@ -129,7 +138,8 @@ def test_cifar100_is_known_by_its_files_until_its_pixels_are(tmp_path, monkeypat
     assert official.fingerprint() == mark
     (target / "test.bin").write_bytes(b"short")
     source._of_files.cache_clear()
-    assert official.fingerprint() not in (mark, "absent")
+    assert official.fingerprint() == "absent"
+    assert not official.available()
 
 
 def test_a_run_that_diverged_counts_as_a_guess_among_its_classes():

@@ -20,6 +20,7 @@ from rgkit import cli
 from rgkit.runs.config import Classification
 from rgkit.runs.grid import Grid, cross, in_order
 from rgkit.runs.records import Merged, Record, Store, append, digest
+from rgkit.train import execute
 from rgkit.train.device import device_name, turn
 from rgkit.train.execute import Pool
 from rgkit.train.perform import Checkpoint, How, perform
@@ -219,6 +220,7 @@ ENDLESS = """
 import multiprocessing, sys
 from pathlib import Path
 from rgkit.runs.config import Classification
+from rgkit.train import execute
 from rgkit.train.execute import Pool
 from rgkit.runs.records import Store
 
@@ -810,3 +812,17 @@ def test_what_a_run_costs_is_counted_in_seconds_of_the_processor():
 
     record = perform(TINY, How("cpu"), wait)
     assert record.source["seconds"] < time.monotonic() - begun - 0.9 * sum(waits)
+
+
+def test_there_is_room_for_what_cores_and_memory_allow(tmp_path, monkeypatch, capsys):
+    free = execute.psutil.virtual_memory()._replace(available=7 * execute.EACH)
+    monkeypatch.setattr(execute.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(execute, "cpu_count", lambda: 64)
+    monkeypatch.setattr(execute, "LIMIT", tmp_path / "memory.max")
+    assert execute.room() == 7
+    for limit, room in (("max", 7), (str(4 * execute.EACH), 3), (str(execute.EACH), 1)):
+        (tmp_path / "memory.max").write_text(limit)  # of the container
+        (tmp_path / "memory.current").write_text(str(execute.EACH // 2))
+        assert execute.room() == room
+    run_missing([TINY, TINY.replace(seed=1)], Store(tmp_path / "results"), jobs=2)
+    assert "2 at a time, where there is room for 1" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from PIL import Image
 from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy
@@ -30,7 +31,7 @@ from rgkit.data.compat import import_torchvision
 from rgkit.data.images import load
 from rgkit.data.source import IMAGENET, DataError, drawn, root
 from rgkit.models.classification import build
-from rgkit.train.device import DTYPES, cores
+from rgkit.train.device import DTYPES
 from rgkit.train.loop import Splits, Task
 from rgkit.train.step import PlainStep, classify, forward
 
@@ -168,7 +169,7 @@ def _batches(
     fast = where.type == "cuda"
     # The loader draws a number for its workers; training must not notice.
     loader: DataLoader[Any] = DataLoader(
-        images, batch_sampler=list(parts), num_workers=min(8, cores()) if fast else 0,
+        images, batch_sampler=list(parts), num_workers=min(8, cpu_count()) if fast else 0,
         pin_memory=fast, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     for x, y in loader:
