@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     values = notebook.check_parameters(path, _pairs(args.parameter))
     print(plan.outlook(path, values), file=sys.stderr)
     output = Path(args.output or Path("_build", "runs", path.name))
-    message = kernels.execute(kernels.Task(build.page_of(path), path, output, values))
+    task = kernels.Task(build.page_of(path), path, output, values, args.cell_timeout)
+    message = kernels.execute(task)
     if output.is_file():  # which it is not where no kernel came up
         copy = report.fill_in(json.loads(output.read_text(encoding="utf-8")))
         output.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -173,6 +174,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("notebook", nargs="?", help="its name or path; executed with papermill")
     p.add_argument("-p", "--parameter", action="append", default=[], metavar="name=value")
     p.add_argument("-o", "--output", help="the executed copy (default: _build/runs/)")
+    limit = "seconds after which a cell that hangs is ended (default: a day)"
+    p.add_argument("--cell-timeout", type=_seconds, default=86_400, metavar="S", help=limit)
     p.add_argument("--help-notebook", action="store_true", help="list the notebook's parameters")
     p.add_argument("--plan", action="store_true", help="train the missing runs of all notebooks")
     p.set_defaults(**PLAN_ONLY)

@@ -37,6 +37,7 @@ class Task:
     path: Path
     output: Path
     parameters: Mapping[str, Any]
+    cell_timeout: int = 86_400  # seconds, for one cell
 
     @property
     def stamp(self) -> Path:
@@ -51,6 +52,7 @@ def execute(task: Task, manager: type | None = None) -> str:
     manager papermill starts a fresh kernel.
     """
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
@@ -68,9 +70,17 @@ def execute(task: Task, manager: type | None = None) -> str:
             kernel_name="python3",
             cwd=str(task.path.parent),
             progress_bar=False,
+            execution_timeout=task.cell_timeout,
             shutdown_kernel="immediate",  # a graceful one costs a second and has nothing to save
             config=Config(KernelManager={"transport_encryption": "auto"}),  # else kernels warn
             **({"kernel_manager_class": manager} if manager else {}),
+        )
+    except CellTimeoutError as error:
+        cell = str(error).partition("-------------------\n")[2].partition("\n")[0]
+        return f"cell `{cell}`: it ran for more than {task.cell_timeout} s, see --cell-timeout"
+    except DeadKernelError:
+        return (
+            "its kernel died, perhaps for want of memory; what was trained is recorded: run again"
         )
     except PapermillExecutionError as error:
         first = next((s for s in error.source.splitlines() if s.strip()), "")

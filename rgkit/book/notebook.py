@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,10 @@ def _only(path: Path, tag: str) -> str:
 
 def parameters(path: Path) -> dict[str, Parameter]:
     """Return the parameters of a notebook by name, from its cell tagged ``parameters``."""
-    source = _only(path, "parameters")
+    return _declared(_only(path, "parameters"), path)
+
+
+def _declared(source: str, path: Path) -> dict[str, Parameter]:
     lines, found = source.splitlines(), {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
@@ -133,7 +136,47 @@ def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         For an unknown name (with the nearest right one), a value of the wrong type, or one that
         the notebook's grid cell refuses. No kernel is started.
     """
-    known = parameters(path)
+    values = _checked(parameters(path), given, path)
+    grid(path, values)
+    return values
+
+
+def injected(executed: Sequence[str]) -> dict[str, Any]:
+    """Return what plain papermill has injected into a notebook, of whose cells these have run.
+
+    Raises UsageError for what `check_parameters` refuses but for the grid, which is made already.
+
+    >>> injected(["lr: float = 0.1", "# Parameters\\nlr = 0.2\\n", "import rgkit"])
+    {'lr': 0.2}
+    >>> injected(["lr: float = 0.1", "# Parameters\\nrl = 0.2\\n"])
+    Traceback (most recent call last):
+    rgkit.book.notebook.UsageError: this notebook: unknown parameter 'rl'; did you mean 'lr'?
+    """
+    places = [n for n, cell in enumerate(executed) if cell.startswith("# Parameters\n")]
+    if not places:
+        return {}
+    given, here = {}, Path("this notebook")
+    for node in ast.parse(executed[places[0]]).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            given[node.targets[0].id] = ast.literal_eval(node.value)
+    known = _declared(executed[places[0] - 1], here)
+    texts = [n for n, v in given.items() if isinstance(v, str) and n in known]
+    for name in texts:  # papermill's -p hands lists on as text, and the cells have seen that
+        if known[name].kind != "str":
+            raise _mistyped(here, name, given[name], known[name])
+    return _checked(known, given, here)
+
+
+def _mistyped(path: Path, name: str, raw: Any, wanted: Parameter) -> UsageError:
+    return UsageError(
+        f"{path.name}: parameter {name}={raw!r} given; it is of type {wanted.kind}, such as "
+        f"{wanted.default!r}"
+    )
+
+
+def _checked(
+    known: Mapping[str, Parameter], given: Mapping[str, Any], path: Path
+) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, raw in given.items():
         if name not in known:
@@ -142,10 +185,7 @@ def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             values[name] = _typed(raw, wanted.kind)
         except (ValueError, SyntaxError):
-            raise UsageError(
-                f"{path.name}: parameter {name}={raw!r} given; it is of type {wanted.kind}, "
-                f"such as {wanted.default!r}"
-            ) from None
+            raise _mistyped(path, name, raw, wanted) from None
         if name == "targets" and not values[name]:
             raise UsageError(f"{path.name}: targets={raw!r} given; one or more")
         for needed in known[name].needed:
@@ -153,7 +193,6 @@ def check_parameters(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
                 raise UsageError(
                     f"{path.name}: {name}={raw!r} given; {needed!r} has to be among them"
                 )
-    grid(path, values)
     return values
 
 

@@ -83,6 +83,8 @@ def show(args: argparse.Namespace) -> int:
 def outlook(path: Path, parameters: Mapping[str, Any]) -> str:
     """Return in one line what a notebook will do: its runs, the data, what is missing, the cost."""
     (row,) = rows({path: parameters}, Store())
+    if not row["runs"]:
+        return f"{path.stem}: nothing is trained"
     data = f" on {', '.join(row['data'])}" if row["data"] else ""
     line = f"{path.stem}, profile {row['profile']}: {row['runs']} runs{data}, "
     # A smoke test trains every time and keeps nothing.

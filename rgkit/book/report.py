@@ -20,6 +20,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from rgkit.book.notebook import injected
 from rgkit.method.spec import nearest
 from rgkit.runs.config import Trained
 from rgkit.runs.grid import Grid
@@ -100,6 +101,16 @@ def _display(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> 
     from IPython.display import display
 
     display(bundle, raw=True, metadata=metadata or {})  # type: ignore[no-untyped-call]
+
+
+def _parameters() -> dict[str, Any]:
+    """Return what this notebook was given: by rgkit, which has checked it, or by papermill."""
+    from IPython.core.getipython import get_ipython
+
+    if given := os.environ.get("RGKIT_PARAMETERS"):
+        return dict(json.loads(given))
+    shell = get_ipython()
+    return injected(shell.user_ns["In"]) if shell else {}
 
 
 def glue(**values: float | str) -> None:
@@ -193,7 +204,7 @@ def provenance(*what: Results | Grid, records_url: str = "../../results") -> Non
     notebook = os.environ.get("RGKIT_NOTEBOOK") or os.environ.get("JPY_SESSION_NAME", "notebook")
     facts = {
         "notebook": notebook,
-        "parameters": json.loads(os.environ.get("RGKIT_PARAMETERS", "{}")),
+        "parameters": _parameters(),
         "profile": grid.profile,
         "runs": len(records),
         "seconds": round(sum(r.source["seconds"] for r in records)),
@@ -235,7 +246,11 @@ def describe(grid: Grid) -> str:
 
 
 def banner(grid: Grid) -> None:
-    """Show the words of `describe`, in a box that warns where the numbers are no result."""
+    """Show the words of `describe`, in a box that warns where the numbers are no result.
+
+    Raises UsageError for parameters of plain papermill's that `rgkit run` would have refused.
+    """
+    _parameters()
     kind = "warning" if grid.profile in ("smoke", "embedded") else "note"
     words = describe(grid)
     _display({"text/html": render("banner.html", kind=kind, words=words), "text/plain": words})

@@ -118,6 +118,15 @@ def test_the_executed_copy_is_papermills_own(twins):
         assert copies["one"]["metadata"]["papermill"]["duration"] > 0
 
 
+def test_a_hanging_cell_and_a_dead_kernel_are_named(tmp_path):
+    path = write(tmp_path / "a.ipynb", "import time\ntime.sleep(60)")
+    said = kernels.execute(Task("a", path, tmp_path / "out.ipynb", {}, cell_timeout=2))
+    assert said == "cell `import time`: it ran for more than 2 s, see --cell-timeout"
+    path = write(tmp_path / "b.ipynb", "import os\nos.kill(os.getpid(), 9)")
+    said = kernels.execute(Task("b", path, tmp_path / "out.ipynb", {}))
+    assert said.startswith("its kernel died, perhaps for want of memory")
+
+
 def test_a_warm_kernel_need_not_import_what_pages_use(tmp_path):
     """multiprocessing says nothing of a module that its fork server could not import."""
     cell = "import sys\nprint({'rgkit.figures.plots', 'rgkit.book.warm'} <= set(sys.modules))"
@@ -168,7 +177,7 @@ def test_failures_are_told_apart_and_the_rest_goes_on(tmp_path):
     assert "An Exception was encountered at" in json.dumps(copies["raises"]["cells"][0])
     assert messages.pop("papermill") == "no cell: the process that runs papermill died"
     for message in messages.values():
-        assert message.startswith("no cell: DeadKernelError"), message
+        assert message.startswith("its kernel died"), message
     assert len(messages) == 2
 
 
