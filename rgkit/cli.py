@@ -128,13 +128,16 @@ def doctor(args: argparse.Namespace) -> int:
     import torch
 
     from rgkit.data.compat import import_torchvision
+    from rgkit.runs.config import Classification
     from rgkit.runs.records import Store
-    from rgkit.train.device import device_name
+    from rgkit.train.device import arithmetic, device_name, pick_device, processor
 
     store, vision = Store(), import_torchvision()
     versions = f"torch {torch.__version__}, torchvision {vision.__version__}"
     print(f"Python {sys.version.split()[0]}, {versions}")
-    print(f"device: {device_name()}")
+    where = pick_device()
+    print(f"device: {device_name()}, {processor(where)}; {arithmetic(Classification(), where)}")
+    print(f"room: for {room()} runs at a time on the CPU")
     print(f"records: {len(store.files())} in {store.root}")
     kept = len(list(store.root.glob("checkpoints/*/*.pt")))
     print(f"checkpoints: {kept} runs that were stopped and can go on")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,15 +198,19 @@ def _checked(
 
 
 def grid(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
-    """Return the runs of a notebook: its parameters and grid cells run alone, without a kernel.
+    """Return the runs of a notebook: its parameters and grid cells run alone, in this process.
+
+    Of a notebook from elsewhere a line says so before.
 
     Raises UsageError, naming the notebook, for what these cells refuse.
     """
-    space: dict[str, Any] = {}
-    exec(compile(_only(path, "parameters"), str(path), "exec"), space)  # our own notebooks
+    space, first, second = dict[str, Any](), _only(path, "parameters"), _only(path, "grid")
+    if not path.resolve().is_relative_to(ROOT):
+        print(f"{path}: its cells `parameters` and `grid` are executed", file=sys.stderr)
+    exec(compile(first, str(path), "exec"), space)
     space.update(given or {})
     try:
-        exec(compile(_only(path, "grid"), str(path), "exec"), space)
+        exec(compile(second, str(path), "exec"), space)
     except (ValueError, TypeError) as error:  # a value of another type than a setting takes
         raise UsageError(f"{path.name}: {error}") from error
     found = space.get("grid")
