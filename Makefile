@@ -41,7 +41,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "'$(PYTHON)' ($$($(PYTHON) --version)) has no venv module;" \
 	         "on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "installing into $(VENV), about two minutes the first time"
+	@echo "installing into $(VENV): about 2 GB, and 2.6 GB more where pip takes the CUDA build of" \
+	      "torch (README.md says how to have the small one); minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
