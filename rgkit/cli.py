@@ -218,6 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if folder := os.environ.get(name):
             os.environ[name] = str(Path(folder).absolute())
     try:
+        if args.function not in (data, doctor):
+            notebook.checkout()
         status = int(args.function(args))
         sys.stdout.flush()
         return status

@@ -19,16 +19,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find() -> list[Path]:
-    """Return every notebook of the checkout, in the order of their paths.
+    """Return every notebook of the checkout, in the order of their paths."""
+    every = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    return [path for path in every if ".ipynb_checkpoints" not in path.parts]
 
-    Raises UsageError where there is no checkout, as in a wheel.
-    """
+
+def checkout() -> None:
+    """Require that this package lies in a checkout of the book; UsageError in one of a wheel."""
     if not (ROOT / "_toc.yml").is_file():
         raise UsageError(
             f"{ROOT} is no checkout of the book: clone its repository, and there pip install -e ."
         )
-    every = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-    return [path for path in every if ".ipynb_checkpoints" not in path.parts]
 
 
 def named(text: str) -> Path:

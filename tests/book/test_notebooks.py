@@ -454,3 +454,21 @@ def test_a_run_says_at_once_what_it_will_do():
 def test_what_cannot_be_run_is_refused_before_anything_is_trained(name, given, said):
     with pytest.raises(UsageError, match=re.escape(said)):
         check_parameters(named(name), given)
+
+
+def test_outside_a_checkout_a_verb_says_how_to_have_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)  # as of a wheel
+    for words in (
+        ["plan"],
+        ["run", "a"],
+        ["check"],
+        ["book"],
+        ["readme"],
+        ["results", "merge", "a"],
+    ):
+        assert main(words) == 2
+        assert capsys.readouterr().err == (
+            f"rgkit: {tmp_path} is no checkout of the book: clone its repository, and there pip "
+            "install -e .\n"
+        )
+    assert main(["data", "list"]) == 0
