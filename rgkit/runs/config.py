@@ -247,9 +247,9 @@ class Classification(Trained):
     --------
     >>> Classification(weight="uniform").weight
     'uniform(0, 1)'
-    >>> Classification(momentun=0.9)
+    >>> Classification(momentun=0.9)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    TypeError: Classification.__init__() got an unexpected keyword argument 'momentun'
+    TypeError: Classification.__init__() got an unexpected keyword argument 'momentun'...
     """
 
     task: ClassVar[str] = "classification"

@@ -343,6 +343,7 @@ def test_a_captured_step_serves_every_arm_and_seed_and_remembers_none():
     assert train(FAST.replace(momentum=0.9), "cpu", step="captured").epochs == first
 
 
+@pytest.mark.filterwarnings("ignore:.*3.13.0")  # of which torch.compile has a word to say
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler on a CPU")
 def test_the_compiled_step_is_the_plain_one():
     config = FAST.replace(epochs=1, images=64, precision="float32")
