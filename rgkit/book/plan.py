@@ -20,7 +20,7 @@ from rgkit.book.notebook import UsageError, check_parameters, find, grid
 from rgkit.runs.config import Config, Trained
 from rgkit.runs.grid import Grid, blocks, in_order
 from rgkit.runs.records import Merged, Store
-from rgkit.train.engines import world_size, writes
+from rgkit.train.engines import misplaced, writes
 from rgkit.train.execute import Pool
 from rgkit.train.progress import Estimator, clock
 
@@ -178,8 +178,6 @@ def first_search(configs: list[Config], grids: list[Grid], store: Store) -> int 
 
 
 def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> int:
-    from rgkit.train.perform import misplaced
-
     given: dict[Path, dict[str, Any]] = {p: {"profile": args.profile} for p in notebooks(args.only)}
     for path in given if values else ():
         given[path] |= check_parameters(path, values)
@@ -195,7 +193,7 @@ def _run(args: argparse.Namespace, values: Mapping[str, str], store: Store) -> i
             grids = [grid(path, settings) for path, settings in given.items()]
             plan = {store.path(c): c for c in in_order(grids)}
             missing = {path: c for path, c in plan.items() if not store.has(c)}
-            alone = {path: misplaced(config, world_size()) for path, config in missing.items()}
+            alone = {path: misplaced(config) for path, config in missing.items()}
             left = {path: f": {why}" for path, why in alone.items() if why}
             left |= dict.fromkeys(begun_otherwise(grids, store, pool.how.arithmetic), ELSEWHERE)
             new = [plan[path] for path in plan if path not in every and path not in left]

@@ -26,7 +26,7 @@ from rgkit.models.names import Discriminator, Generator, Segmenter, model, named
 # golden test (tests/train/test_train.py) fails when the numbers move while this stays.
 NUMERICS = 1
 
-STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.tasks.classification`
+STEPS = ("auto", "plain", "captured")  # how, not what: see `rgkit.tasks.classification`
 
 
 class ConfigError(ValueError):
@@ -96,7 +96,6 @@ class Trained(Config):
     measure : what a run of this task is judged by, of the metrics of an epoch: a percentage, and
         more is better, as the choice of a rate and the verdicts take it; of an error, 100 minus it
     sources : the data sets that the task knows, by name
-    added : metrics of an epoch that records may lack, because they are older; tables have NaN there
     scales : what a profile means for runs like these, in words, where it is not the usual
 
     Parameters
@@ -132,7 +131,6 @@ class Trained(Config):
 
     measure: ClassVar[str] = "test_accuracy"
     sources: ClassVar[Mapping[str, Source]] = images.SOURCES
-    added: ClassVar[tuple[str, ...]] = ()
     scales: ClassVar[Mapping[str, str]] = {}
 
     data: str = "cifar10"
@@ -376,7 +374,6 @@ class Translation(Trained):
     code: ClassVar[str] = "rgkit.tasks.translation"
     measure: ClassVar[str] = "test_ssim"
     sources: ClassVar[Mapping[str, Source]] = pictures.PAIRS
-    added: ClassVar[tuple[str, ...]] = ("test_kid",)
     scales: ClassVar[Mapping[str, str]] = {
         "quick": "Profile quick: small pictures, narrow networks, few epochs.",
         "short": "Profile short: the paper's networks on a copy of its maps, fewer epochs.",

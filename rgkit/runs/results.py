@@ -62,9 +62,6 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
             chance, values = record.config.chance, record.epochs[record.config.measure]
             row["final"] = values[-1] if record.status == "finished" else chance
             row["best"] = max([chance, *values])
-            # Records from before a metric was added lack it.
-            lacking = [name for name in record.config.added if name not in frame]
-            frame = frame.reindex(columns=[*frame, *lacking])
         rows.append(row)
         frame.insert(0, "epoch", range(1, len(frame) + 1))
         long.append(frame.assign(**labels, key=record.key))

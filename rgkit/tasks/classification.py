@@ -37,9 +37,8 @@ def make_step(
     Parameters
     ----------
     kind : str
-        ``plain``, ``captured``, ``compiled`` (captured after torch.compile), or ``auto``: captured
-        for SGD on a GPU, plain elsewhere; on a CPU a captured step has nothing to save. GC layers
-        take the plain one.
+        ``plain``, ``captured``, or ``auto``: captured for SGD on a GPU, plain elsewhere; on a CPU a
+        captured step has nothing to save. GC layers take the plain one.
     classes : int
     images, labels : the training split on its device
     """
@@ -52,7 +51,7 @@ def make_step(
     if kind == "plain":
         smoothed = partial(classify, smoothing=config.label_smoothing)
         return PlainStep(config, fresh(config, classes, images), images, labels, smoothed)
-    return captured.take(kind, config, classes, images, labels)
+    return captured.take(config, classes, images, labels)
 
 
 @torch.inference_mode()

@@ -171,7 +171,7 @@ def evaluate(
     targets: Augmenter,
     autocast: bool,
     batch: int = 16,
-    features: Features | None = None,
+    features: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, ...]:
     """Return what `MEASURED` names of a split, on the device.
 
@@ -180,8 +180,8 @@ def evaluate(
     net : module from pictures to pictures between -1 and 1; it is left in evaluation mode, in which
         nothing is dropped, so that the numbers have no chance in them
     inputs, targets : the split
-    features : by which the pictures are compared as a set; None saves their cost, at `quick` some
-        5 % of an epoch, and the distance is NaN
+    features : of pictures from 0 to 1, by which they are compared as a set; None saves their cost,
+        at `quick` some 5 % of an epoch, and the distance is NaN
 
     Returns
     -------
@@ -189,18 +189,20 @@ def evaluate(
     and SSIM in percent as means over pictures, the mean gradient in percent of the targets', and
     the kernel distance of the features times 1,000, as is usual
     """
-    seen = list[Tensor]()
+    seen, wanted = list[Tensor](), list[Tensor]()
     sums = torch.zeros(5, dtype=torch.float64, device=targets.where)
     for index, x, found in predictions(net, inputs, autocast, batch):
         made, true = (found.to(x.dtype) + 1) / 2, (targets.plain(index) + 1) / 2
         off = (made - true).abs().double().mean((1, 2, 3))
         every = off, psnr(made, true), ssim(made, true), edges(made), edges(true)
         sums += torch.stack(every).sum(1)
-        seen += [features(made)] if features else []
+        if features:
+            seen.append(features(made.float()))
+            wanted.append(features(true.float()))
     l1, noise, alike, mine, theirs = (sums / len(targets)).unbind()
     far = torch.full_like(l1, torch.nan)
     if features:
-        far = kernel_distance(torch.cat(seen), features.of(targets))
+        far = kernel_distance(torch.cat(seen), torch.cat(wanted))
     return 100 * l1, noise, 100 * alike, 100 * mine / theirs, 1000 * far
 
 
@@ -220,11 +222,14 @@ def made_pictures(
     return [pack(each) for each in level.permute(0, 2, 3, 1).contiguous().numpy()]
 
 
+def _compared(config: Translation, where: torch.device) -> dict[str, Any]:
+    return {"features": channels_last(own_features(), where, torch.float32)}
+
+
 TASK = Task(
     MEASURED, functools.partial(splits, _load),
     lambda kind, config, classes, *split: PairStep(config, *split), evaluate, own=LENGTHS,
-    samples=made_pictures, along=stops,
-    options=lambda config, where: {"features": Features(where)},
+    samples=made_pictures, along=stops, options=_compared,
 )  # fmt: skip
 
 
@@ -336,30 +341,3 @@ def kernel_distance(made: Tensor, true: Tensor) -> Tensor:
     aa, bb, ab = ((x @ y.T / width + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
     pairs = aa + bb - ab - ab.T
     return (pairs.sum() - pairs.trace()) / (count * (count - 1))
-
-
-class Features:
-    """Our network on a device, by whose features pictures are compared.
-
-    Parameters
-    ----------
-    where : device
-
-    Examples
-    --------
-    >>> Features()(torch.rand(2, 3, 16, 16)).shape
-    torch.Size([2, 128])
-    """
-
-    def __init__(self, where: torch.device | str = "cpu") -> None:
-        self.net = channels_last(own_features(), where, torch.float32)
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Return features [batch, features] of pictures from 0 to 1, whatever their precision."""
-        found: Tensor = self.net(pictures.float())
-        return found
-
-    def of(self, targets: Augmenter, batch: int = 16) -> Tensor:
-        """Return the features of all pictures of a split, which are handed out from -1 to 1."""
-        index = torch.arange(len(targets), device=targets.images.device)
-        return torch.cat([self((targets.plain(part) + 1) / 2) for part in index.split(batch)])

@@ -56,6 +56,23 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def misplaced(config: Config) -> str:
+    """Say why a run cannot be trained by as many processes as are here; "" where it can.
+
+    >>> from rgkit.runs.config import Classification
+    >>> misplaced(Classification())
+    ''
+    """
+    wanted, here = getattr(config, "processes", 1), world_size()
+    if wanted == here:
+        return ""
+    return (
+        f"processes={wanted} given, and {here} here to train it; start them with\n  torchrun "
+        f"--nproc-per-node {wanted} -m rgkit.cli run --plan --only NOTEBOOK --profile PROFILE "
+        f"-p processes={wanted}"
+    )
+
+
 def writes() -> bool:
     """Whether this process is the one that writes: the first of those that torchrun has started."""
     return os.environ.get("RANK", "0") == "0"

@@ -30,6 +30,7 @@ from rgkit.train.engines import (
     Outcome,
     Work,
     engine,
+    misplaced,
     one_by_one,
     world_size,
     writes,
@@ -130,11 +131,10 @@ class Pool:
         are not to share.
         """
         from rgkit.train.device import turn
-        from rgkit.train.perform import misplaced
 
         todo = [c for c in dict.fromkeys(configs) if not self.store.has(c)]
         for config in todo:
-            if why := misplaced(config, world_size()):
+            if why := misplaced(config):
                 raise ConfigError(why)
         if not todo:
             return self

@@ -299,10 +299,7 @@ class Training:
         if state["step"] != self.step.name:
             raise ValueError(f"made by the step {state['step']!r}, this is {self.step.name!r}")
         self.step.load(state)
-        # Of a checkpoint from before a metric was added, its earlier epochs lack it.
-        known, missing = state["epochs"], [math.nan] * len(state["epochs"]["train_loss"])
-        self.outcome.epochs = {name: known.get(name, missing[:]) for name in self.metrics}
-        self.outcome.along = list(state.get("along", []))
+        self.outcome.epochs, self.outcome.along = state["epochs"], state["along"]
 
 
 def train(config: Trained, device: str = "auto", step: str = "auto") -> Outcome:

@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import distributed
 
-from rgkit.runs.config import Config, ConfigError, Trained
+from rgkit.runs.config import Config, Trained
 from rgkit.runs.records import Record, Store, beside, commit, fingerprint_of, source
 from rgkit.train.device import arithmetic, device_name, pick_device, processor
+from rgkit.train.engines import world_size, writes
 from rgkit.train.loop import Training
 
 EVERY = 30.0  # seconds between checkpoints: a run shorter than that writes none
@@ -109,23 +109,6 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
 
-def misplaced(config: Config, here: int) -> str:
-    """Say why a run cannot be trained by as many processes as are here; "" where it can.
-
-    >>> from rgkit.runs.config import Classification
-    >>> misplaced(Classification(), 1)
-    ''
-    """
-    wanted = getattr(config, "processes", 1)
-    if wanted == here:
-        return ""
-    return (
-        f"processes={wanted} given, and {here} here to train it; start them with\n  torchrun "
-        f"--nproc-per-node {wanted} -m rgkit.cli run --plan --only NOTEBOOK --profile PROFILE "
-        f"-p processes={wanted}"
-    )
-
-
 @dataclass(frozen=True)
 class How:
     """How and where runs are performed; nothing here decides their numbers but by rounding.
@@ -177,8 +160,6 @@ def perform(
 ) -> Record | None:
     """Run one config and return its record, or None if it was stopped; nothing is stored.
 
-    Raises ConfigError where other processes than the config's are there to share it.
-
     Parameters
     ----------
     tell, stop : see `rgkit.train.engines.Work`
@@ -189,12 +170,10 @@ def perform(
     'finished'
     """
     how = how or How()
-    together = distributed.is_initialized()
-    if why := misplaced(config, distributed.get_world_size() if together else 1):
-        raise ConfigError(why)
     where, name = pick_device(how.device), how.name
     # What a run costs does not depend on what else keeps the processor busy.
-    clock = time.process_time if where.type == "cpu" and not together else time.perf_counter
+    alone = where.type == "cpu" and world_size() == 1
+    clock = time.process_time if alone else time.perf_counter
     start = clock()
     commit()  # before the run, so that it names the code that ran
     extra: dict[str, Any] = {"processor": processor(where)}
@@ -204,9 +183,8 @@ def perform(
         resumed = 0
         if found := kept.load(where) if kept else None:
             try:
-                begun = found.get("arithmetic", config.precision)  # older ones had the config's
-                if begun != training.config.precision:
-                    training = Training(config, how.device, how.step, used=begun)
+                if found["arithmetic"] != training.config.precision:
+                    training = Training(config, how.device, how.step, used=found["arithmetic"])
                 training.load(found)
                 start, resumed = start - found["seconds"], found["resumed"] + 1
             except UNREADABLE as error:
@@ -220,7 +198,7 @@ def perform(
             last = stop() and not training.over
             if kept and not training.over and (last or kept.due):
                 about = {"device": name, "seconds": clock() - start, "resumed": resumed}
-                if not together or distributed.get_rank() == 0:
+                if writes():
                     kept.save(training.state() | about)
             if last:
                 return None
