@@ -11,7 +11,7 @@ HOMES = {
     "runs.config": "Classification Segmentation Translation",
     "runs.results": "Results collect",
     "train.execute": "run",
-    "runs.grid": "ARMS PROTOCOLS Grid arms_for cross",
+    "runs.grid": "ARMS PROTOCOLS Grid cross",
     "chapters.library": "recorded",
     "runs.profiles": "classification no_runs segmentation translation",
     "book.report": "banner conclude glue glue_intervals provenance",

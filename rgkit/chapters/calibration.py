@@ -15,7 +15,7 @@ from torch import nn
 from rgkit.chapters.detection import Detection
 from rgkit.chapters.detection.network import cost_of_backbone
 from rgkit.chapters.image_folder import ImageFolder
-from rgkit.figures.plots import at_places
+from rgkit.chapters.means import at_places
 from rgkit.figures.style import canvas, finish, log_ticks, looks, nothing_yet, small_multiples
 from rgkit.models.calibrated import Calibrated, GCConv2d, gc_layers
 from rgkit.models.classification import build, cost

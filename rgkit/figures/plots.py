@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,9 @@ from rgkit.figures.style import (
     log_ticks,
     looks,
     nothing_yet,
-    place_names,
     small_multiples,
 )
-from rgkit.method import laws
-from rgkit.runs.config import Classification, Trained
-from rgkit.runs.grid import arm_of
+from rgkit.runs.config import Trained
 from rgkit.runs.results import Results
 
 MEASURES = {
@@ -102,21 +100,6 @@ def metrics(results: Results, names: Mapping[str, str], **options: Any) -> Figur
     return finish(figure, results)
 
 
-def beside(place: float, count: int) -> np.ndarray[Any, Any]:
-    """Return x for so many marks side by side around a place.
-
-    >>> beside(1, 3).tolist(), beside(1, 1).tolist()
-    ([0.8, 1.0, 1.2], [1.0])
-    """
-    return place + (np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count))
-
-
-def row_of_marks(ax: Axes, place: float, values: pd.Series, look: Look, **how: Any) -> None:
-    """Draw values side by side around a place of the x axis, and a bar at their mean."""
-    ax.plot(beside(place, len(values)), values, **look.mark | how)
-    ax.hlines(values.mean(), place - 0.3, place + 0.3, color=look.color, lw=2.2)
-
-
 def final_accuracy(results: Results, panels: str) -> Figure:
     """Draw each run's accuracy after the final epoch (filled) and at its best one (hollow)."""
     runs, styles = results.runs, looks(results.runs["arm"])
@@ -126,36 +109,14 @@ def final_accuracy(results: Results, panels: str) -> Figure:
     for ax, frame in parts:
         for place, (arm, look) in enumerate(styles.items()):
             own = frame[frame["arm"] == arm]
-            row_of_marks(ax, place, own["final"], look, ms=6)
-            hollow = look.mark | {"fillstyle": "none", "alpha": 0.7}
-            ax.plot(beside(place, len(own)), own["best"], ms=6, **hollow)
-        place_names(ax, styles)
+            side_by_side = place + np.linspace(-0.3, 0.3, len(own) + 2)[1:-1]
+            ax.plot(side_by_side, own["final"], **look.mark, ms=6)
+            ax.plot(side_by_side, own["best"], **look.mark, ms=6, fillstyle="none", alpha=0.7)
+            ax.hlines(own["final"].mean(), place - 0.3, place + 0.3, color=look.color, lw=2.2)
+        ax.set_xticks(range(len(styles)), [fill(arm, 12) for arm in styles], fontsize=8)
+        ax.set_xlim(-0.6, len(styles) - 0.4)
+        ax.grid(axis="x", visible=False)
     return finish(figure, results)
-
-
-def interval(
-    ax: Axes, place: float, mean: float, ends: tuple[float, float], look: Look, *,
-    bold: bool = False, upright: bool = False,
-) -> None:  # fmt: skip
-    """Draw a mean as a mark at a place of an axis, and its interval unless that is infinite.
-
-    Parameters
-    ----------
-    bold : for a mean over others
-    upright : whether means go upwards, and the place is one of the x axis
-    """
-    draw = (lambda y, x, **how: ax.plot(x, y, **how)) if upright else ax.plot
-    draw(ends, [place] * 2, color=look.color, lw=3.5 if bold else 1.8)
-    draw([mean], [place], **look.mark, ms=9 if bold else 6)
-
-
-def rows_of_differences(ax: Axes, names: Sequence[str], delta: float, unit: str = "points") -> None:
-    """Name the rows 0, 1, ..., and draw zero and the band in which a difference is too small."""
-    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
-    ax.axvline(0, color="black", lw=0.8)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(axis="y", visible=False)
 
 
 def differences(
@@ -177,12 +138,18 @@ def differences(
         # "RG − plain, poly" is drawn as what it is compared with, if that has a look of its own.
         right = cell if cell in LOOKS else name.split(" − ")[-1]
         arm = max((arm for arm in LOOKS if right.startswith(arm)), key=len, default="")
-        ends, look = (row["low"], row["high"]), LOOKS.get(arm, OTHER)
-        interval(ax, place, row["difference"], ends, look, bold=cell == "all")
+        look = LOOKS.get(arm, OTHER)
+        width, size = (3.5, 9) if cell == "all" else (1.8, 6)  # bold over others
+        ax.plot([row["low"], row["high"]], [place] * 2, color=look.color, lw=width)
+        ax.plot([row["difference"]], [place], **look.mark, ms=size)
         # A difference with one row has nothing to be told apart by.
         label = f"{name}: {cell}" if (names == name).sum() > 1 else name
         labels.append(label.replace("discarded", WORDS["discarded"]))
-    rows_of_differences(ax, labels, delta, unit)
+    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
+    ax.axvline(0, color="black", lw=0.8)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
     # A cell of few, noisy seeds may have an interval far wider than everything else.
     edge = max(1.0, 1.6 * table["difference"].abs().max(), 4 * delta)
     low = min(-2 * delta, table["low"].clip(lower=-edge).min())
@@ -230,52 +197,4 @@ def sensitivity(
                 ax.plot(ring["lr"], ring["validation"], "o", ms=13, mfc="none", mec=look.color)
         log_ticks(ax, table["lr"].unique())  # the panels share their axis, not their rates
         ax.set_xlim(table["lr"].min() / 1.4, table["lr"].max() * 1.4)
-    return finish(figure, results)
-
-
-def at_places(
-    ax: Axes, places: Mapping[str, float], values: pd.DataFrame, column: str,
-    joined: Iterable[str], styles: Mapping[str, Look],
-) -> None:  # fmt: skip
-    """Draw what each arm reaches over a number: dots are seeds, marks their mean.
-
-    Parameters
-    ----------
-    places : number of each arm, x
-    values : table with ``arm`` and `column`, y
-    joined : arms whose means a thin line joins
-    """
-    means = values.groupby("arm")[column].mean()
-    for arm, x in places.items():
-        own = values.loc[values["arm"] == arm, column]
-        ax.plot([x] * len(own), own, ".", color=styles[arm].color, ms=5, alpha=0.6)
-        ax.plot(x, means[arm], **styles[arm].mark, ms=9, label=arm)
-    line = pd.Series({places[arm]: means[arm] for arm in joined}, dtype=float).sort_index()
-    ax.plot(line.index, line, color="#4c4c4c", lw=1, zorder=0)
-
-
-def by_mean_weight(results: Results, panels: str = "momentum") -> Figure:
-    """Draw what each arm ends with over its mean weight: dots are seeds, marks their mean.
-
-    A line joins the laws without chance. How far a random law lies from it is what its chance does
-    where there is a constant of the same mean; between two constants the line is a chord. An arm
-    with another learning rate stands where a constant weight would give it that rate.
-    """
-    runs, plain = results.runs.dropna(subset=["final"]), Classification()
-    if runs.empty:
-        return nothing_yet(results)
-    epochs = max(r.config.epochs for r in results.records if isinstance(r.config, Trained))
-    styles, places, fixed = looks(runs["arm"]), {}, []
-    for arm in styles:
-        config = arm_of(arm, plain)
-        law = laws.law(config.weight)
-        places[arm] = law.moments(epochs)[0] * config.lr / plain.lr
-        if isinstance(law, laws.Constant) and config.batch == plain.batch:
-            fixed.append(arm)
-    words = {"x": "mean of the loss weight", "y": measured(results)[1]}
-    figure, parts = small_multiples(runs, panels, height=3.4, **words)
-    for ax, frame in parts:
-        here = {arm: x for arm, x in places.items() if (frame["arm"] == arm).any()}
-        at_places(ax, here, frame, "final", [arm for arm in fixed if arm in here], styles)
-        log_ticks(ax, set(places.values()))
     return finish(figure, results)

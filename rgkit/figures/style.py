@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import textwrap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -87,14 +86,6 @@ def title(axis: str, value: object) -> str:
     if axis in ("panel", "protocol", "model", "schedule"):
         return WORDS.get(str(value), str(value))
     return f"{axis} {value:.3g}" if isinstance(value, float) else f"{axis} {value}"
-
-
-def place_names(ax: Axes, names: Iterable[str]) -> None:
-    """Name the places 0, 1, ... of the x axis, in several lines where a name is long."""
-    names = [textwrap.fill(name, 12) for name in names]
-    ax.set_xticks(range(len(names)), names, fontsize=8)
-    ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.grid(axis="x", visible=False)
 
 
 def log_ticks(ax: Axes, places: Iterable[float]) -> None:

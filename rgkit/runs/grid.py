@@ -122,7 +122,7 @@ def arm_of(arm: str, config: T) -> T:
 DIGITS = 3  # of the numbers in a control: a rate half a percent off is the same rate
 
 
-def _curve(plain: Trained, trick: Trained) -> tuple[str, laws.Curve]:
+def curve_of(plain: Trained, trick: Trained) -> tuple[str, laws.Curve]:
     """Return the setting that a trick changes, and its curve; ConfigError for no such trick."""
     if trick == plain or trick != plain.replace(weight=trick.weight, schedule=trick.schedule):
         raise ConfigError(
@@ -136,7 +136,7 @@ def _curve(plain: Trained, trick: Trained) -> tuple[str, laws.Curve]:
 
 def _moments(plain: Trained, trick: Trained) -> tuple[str, float, float]:
     """Return the setting that a trick changes, and its two moments over the run."""
-    setting, curve = _curve(plain, trick)
+    setting, curve = curve_of(plain, trick)
     return setting, *curve.moments(trick.epochs, trick.steps // trick.epochs)
 
 
@@ -186,35 +186,6 @@ def coin_of(plain: T, trick: T) -> T:
         raise ConfigError(f"a coin of {trick.brief()!r} asked for; it is 0 at every step")
     text = f"formula('{second / mean:.{DIGITS}g} * (u < {mean**2 / second:.{DIGITS}g})')"
     return plain.replace(**{setting: text})
-
-
-def arms_for(trick: str, also: Sequence[str] = ()) -> dict[str, str]:
-    """Return the arms that put a trick to the test, each with a short name.
-
-    Parameters
-    ----------
-    trick : an arm, see `arm_of`
-    also : further arms, which keep their names
-
-    Returns
-    -------
-    Plain training, the trick, the constant of its mean and, if there is chance in it, the coin
-
-    Raises ConfigError for a trick that is no law of the loss weight and no "lr " and one.
-
-    Examples
-    --------
-    >>> arms_for("formula('t')")
-    {'plain': 'plain', "formula('t')": 'the trick', "mean of formula('t')": 'its mean'}
-    >>> list(arms_for("lr formula('u')", ["RG"]).values())
-    ['plain', 'the trick', 'its mean', 'its coin', 'RG']
-    """
-    plain = Classification()
-    _, curve = _curve(plain, arm_of(trick, plain))
-    found = {"plain": "plain", trick: "the trick", f"mean of {trick}": "its mean"}
-    if curve.chance:
-        found[f"coin of {trick}"] = "its coin"
-    return found | {arm: arm for arm in also if arm not in found}
 
 
 # --- grids ----------------------------------------------------------------------------------------

@@ -160,7 +160,8 @@ def test_two_processes_that_torchrun_starts_do_what_one_does(tmp_path):
 
 def test_what_several_processes_are_to_share_is_left_to_torchrun(tmp_path, monkeypatch, capsys):
     both = TINY.replace(processes=2)
-    command = r"processes=2 given, and 1 here to train it[^$]*torchrun --nproc-per-node 2 -m rgkit.cli run --plan .* -p processes=2"
+    command = r"processes=2 given, and 1 here to train it; start them with\s+torchrun "
+    command += r"--nproc-per-node 2 -m rgkit.cli run --plan .* -p processes=2"
     with pytest.raises(ConfigError, match=command):
         Pool(Store(tmp_path), "cpu").run([TINY, both])
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from rgkit.method import formula, laws
 from rgkit.method.laws import law, stream
 from rgkit.method.schedules import schedule
 from rgkit.runs.config import Classification, ConfigError, from_dict
-from rgkit.runs.grid import arm_of, arms_for, coin_of, mean_of
+from rgkit.runs.grid import arm_of, coin_of, mean_of
 from rgkit.train.loop import Training, train
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "critique" / "your-own-trick.ipynb"
@@ -284,7 +284,7 @@ def test_what_has_no_control_is_refused():
         with pytest.raises(
             ConfigError, match=r"asked for; a trick is a law of the loss weight, or"
         ):
-            arms_for(trick)
+            own_trick.arms_for(trick)
         with pytest.raises(ConfigError, match="asked for"):
             arm_of(f"mean of {trick}", Classification())
     with pytest.raises(ConfigError, match="it is 0 at every step"):
@@ -294,14 +294,18 @@ def test_what_has_no_control_is_refused():
 
 
 def test_a_trick_without_chance_has_no_coin_and_further_arms_do_not_rename_the_others():
-    assert list(arms_for("formula('t')").values()) == ["plain", "the trick", "its mean"]
-    assert list(arms_for("lr linear(2, 0)").values()) == ["plain", "the trick", "its mean"]
-    same = arms_for("RG", ["RG", "plain", "beta"])
+    assert list(own_trick.arms_for("formula('t')").values()) == ["plain", "the trick", "its mean"]
+    assert list(own_trick.arms_for("lr linear(2, 0)").values()) == [
+        "plain",
+        "the trick",
+        "its mean",
+    ]
+    same = own_trick.arms_for("RG", ["RG", "plain", "beta"])
     assert list(same.values()) == ["plain", "the trick", "its mean", "its coin", "beta"]
 
 
 def test_the_steps_of_the_arms_are_as_large_as_they_are_written():
-    names = arms_for("lr formula('u')")
+    names = own_trick.arms_for("lr formula('u')")
     dots = [own_trick.step_sizes(arm_of(arm, RUN.replace(seed=3)), RUN.lr) for arm in names]
     assert [len(d) for d in dots] == [790] * 4
     assert set(dots[0]) == {1.0}

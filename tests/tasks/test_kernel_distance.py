@@ -25,7 +25,7 @@ from rgkit.tasks import classification as task
 from rgkit.tasks.classification import evaluate as classified
 from rgkit.tasks.translation import evaluate, kernel_distance
 from rgkit.train.execute import run
-from rgkit.train.loop import Training, train
+from rgkit.train.loop import train
 
 import_torchvision()  # before torchmetrics, which imports it
 from torchmetrics.image import kid  # noqa: E402
