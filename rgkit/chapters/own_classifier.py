@@ -12,6 +12,7 @@ it are not comparable with those that are recorded: `DIGEST` there names the one
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -63,18 +64,7 @@ def make(path: Path, config: Classification = CONFIG) -> None:
         np.savez_compressed(file, provenance=np.array(json.dumps(facts)), **kept)
 
 
-def main(words: list[str]) -> int:
-    """Make the file that the command line names; 2 for wrong use, 1 where it cannot be made."""
-    if len(words) != 1:
-        print("usage: python -m rgkit.chapters.own_classifier FILE.npz", file=sys.stderr)
-        return 2
-    try:
-        make(Path(words[0]))
-    except (OSError, RuntimeError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    words = argparse.ArgumentParser(description="Train the classifier again.")
+    words.add_argument("file", type=Path, help="a new one, ending with .npz")
+    make(words.parse_args().file)

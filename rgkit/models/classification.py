@@ -211,8 +211,9 @@ class Pooled(nn.Module):
 
     def __init__(self, net: nn.Module, data: str) -> None:
         super().__init__()
-        parts = [*net.children()][:-3]  # without pooling, flattening and the linear layer
-        self.stages = nn.ModuleList([nn.Sequential(*parts[:3]), *parts[3:]])
+        # The stem's ReLU and each stage, without pooling, flattening and the linear layer.
+        stages = [name for name, _ in net.named_children()][2:-3]
+        self.stages = models._utils.IntermediateLayerGetter(net, {n: n for n in stages})
         source = images.SOURCES[data]
         for name, values in (("mean", source.mean), ("deviation", source.std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None])
@@ -220,11 +221,8 @@ class Pooled(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return features [batch, channels of all stages] of pictures from 0 to 1."""
-        x, found = (pictures - self.mean) / self.deviation, list[Tensor]()
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x.mean((2, 3)))
-        return torch.cat(found, 1)
+        found = self.stages((pictures - self.mean) / self.deviation)
+        return torch.cat([x.mean((2, 3)) for x in found.values()], 1)
 
 
 def read_classifier(path: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -135,27 +134,21 @@ def find_weights(name: str) -> Path:
     return path
 
 
-def load_backbone(net: nn.Module, path: str | Path) -> None:
-    """Load weights of torchvision's ResNet, classifier or not, into the backbone of a network.
+def load_backbone(net: Segmentation, name: str) -> None:
+    """Load torchvision's weights of a ResNet into the backbone of a network.
 
-    Raises ValueError, which names the file, where it holds something else.
+    Raises ValueError, which names the file, where they are another network's.
     """
-    try:
-        state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
-        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as weights: {str(error)[:80]}") from error
-    backbone: nn.Module = net.backbone  # type: ignore[assignment]
+    state = torch.load(find_weights(name), map_location="cpu", weights_only=True)
+    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     try:  # a state without a version may lack the counters of batch norm, as old files do
-        backbone.load_state_dict(state)
+        net.backbone.load_state_dict(state)
     except RuntimeError as error:
-        wrong = f"{path} does not hold this backbone's weights: {str(error)[:300]}"
+        wrong = f"{name} does not hold this backbone's weights: {str(error)[:300]}"
         raise ValueError(wrong) from error
 
 
-def build(
-    name: str | Segmenter, classes: int, *, seed: int = 0, weights: str | Path | None = None
-) -> Segmentation:
+def build(name: str | Segmenter, classes: int, *, seed: int = 0, weights: str = "") -> Segmentation:
     """Build a segmentation network with fresh weights, on the CPU in float32.
 
     Parameters
@@ -164,7 +157,8 @@ def build(
         `rgkit.models.names`
     classes : int
     seed : the same seed gives the same weights; the global random state is left as it was
-    weights : a file with torchvision's weights for the backbone, loaded over the fresh ones
+    weights : the file of torchvision's weights for the backbone, which are loaded over the fresh
+        ones, see `find_weights`; "" is none
 
     Examples
     --------
@@ -190,6 +184,6 @@ def build(
         for module in net.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)
-    if weights is not None:
+    if weights:
         load_backbone(net, weights)
     return net

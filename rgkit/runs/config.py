@@ -222,7 +222,7 @@ class Classification(Trained):
     The defaults are RG's published setting as its code has it (CIFAR ResNet-34, batch 128,
     learning rate 0.1, weight decay 1e-4, 100 epochs). For `data` see `rgkit.data.images`, for
     `model` `rgkit.models.classification`. The settings below are those of tuned recipes, such as
-    `rgkit.runs.grid.PROTOCOLS` has; with their defaults they change nothing.
+    `rgkit.chapters.tuned_recipe` has; with their defaults they change nothing.
 
     Parameters
     ----------

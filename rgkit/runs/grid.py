@@ -34,21 +34,12 @@ ARMS: dict[str, Callable[[Trained], dict[str, Any]]] = {
 
 # What the paper's text says of its runs, and what its code did, by task. Classification first had
 # the scheduler that was thrown away, from 20 July 2018 on the one that was meant; segmentation
-# never got the second. The code's coin is an arm, "coin(0.5)". `airbench` is the recipe of the fast
-# records (Jordan 2024, arXiv:2404.00498). It sums the loss over a batch of 1,024 and has a rate of
-# 11.5 / 1,024 / (1 + 1 / (1 - 0.85)), and a decay of 0.0153 / (1 + 1 / (1 - 0.85)), rounded here;
-# here the loss is a mean.
+# never got the second. The code's coin is an arm, "coin(0.5)".
 PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
     "classification": {
         "code": {"schedule": "poly", "weight_decay": 1e-4},
         "early code": {"schedule": "discarded", "weight_decay": 1e-4},
         "paper": {"schedule": "step", "weight_decay": 5e-4},
-        "airbench": {
-            "images": 0, "model": "airbench", "epochs": 10, "batch": 1024, "lr": 1.5,
-            "momentum": 0.85, "nesterov": True, "weight_decay": 0.002, "independent_decay": True,
-            "bias_rate": 64.0, "schedule": "triangular", "augment": "crop+alternate",
-            "reflect": 2, "label_smoothing": 0.2, "lookahead": 5,
-        },
     },
     "segmentation": {
         "paper": {"schedule": "poly(0.9, 'step')", "weight_decay": 5e-4},

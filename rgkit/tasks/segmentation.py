@@ -13,7 +13,7 @@ from rgkit.data import pictures as datasets
 from rgkit.data.augment import Augmenter, Masks
 from rgkit.data.scenes import VOID
 from rgkit.data.source import Dataset
-from rgkit.models.segmentation import build, find_weights
+from rgkit.models.segmentation import build
 from rgkit.runs.config import ConfigError, Segmentation
 from rgkit.runs.records import SHOWN, pack
 from rgkit.train.device import DTYPES
@@ -45,8 +45,7 @@ def _step(
             f"batch={config.batch} given; the last batch of {len(masks):,} images would be a "
             "single one, of which PSPNet's norms cannot take a mean"
         )
-    weights = find_weights(config.weights) if config.weights else None
-    net = build(config.model, classes, seed=config.seed, weights=weights)
+    net = build(config.model, classes, seed=config.seed, weights=config.weights)
     return PlainStep(config, net, images, masks, label_pixels)
 
 
@@ -144,7 +143,7 @@ def mean_of_images(counts: Tensor) -> Tensor:
     >>> round(mean_of_images(torch.stack([right, half])).item(), 2)
     79.17
     """
-    return 100 * iou(counts).nanmean(-1).nanmean()
+    return mean_iou(counts).nanmean()
 
 
 @torch.inference_mode()

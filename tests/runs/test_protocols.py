@@ -17,7 +17,6 @@ def test_a_protocol_is_what_the_forensics_say():
         "code": ("poly(0.9, 'epoch')", 1e-4),
         "early code": ("constant", 1e-4),  # what its optimizer saw
         "paper": ("step(0.1, (0.5, 0.75))", 5e-4),
-        "airbench": ("triangular(0.2, 0.23, 0.07)", 0.002),  # none of the paper's
     }
 
 

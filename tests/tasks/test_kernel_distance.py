@@ -153,9 +153,8 @@ def test_a_classifier_can_be_made_again_and_nothing_is_overwritten(tmp_path, mon
     before = path.read_bytes()
     monkeypatch.setattr(own_classifier, "Training", lambda *a: pytest.fail("trained"))
     for wrong in (path, tmp_path / "own.txt", tmp_path / "no folder" / "own.npz"):
-        assert own_classifier.main([str(wrong)]) == 1
-        assert f"{wrong.name}' given; a new file ending with .npz" in capsys.readouterr().err
-    assert own_classifier.main([]) == 2
+        with pytest.raises(ValueError, match=f"{wrong.name}' given; a new file ending with .npz"):
+            own_classifier.make(wrong, config)
     assert path.read_bytes() == before
 
 

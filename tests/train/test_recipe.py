@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from rgkit.chapters import tuned_recipe
 from rgkit.chapters.image_folder import ImageFolder
 from rgkit.data import images as labelled
 from rgkit.data.augment import Augmenter, epoch_plan
@@ -18,12 +19,12 @@ from rgkit.method.schedules import schedule
 from rgkit.models.cifar import SMALLEST, Airbench, Whitening
 from rgkit.models.classification import build, cost
 from rgkit.runs.config import Classification, ConfigError
-from rgkit.runs.grid import PROTOCOLS, arm_of
+from rgkit.runs.grid import arm_of
 from rgkit.tasks import classification
 from rgkit.train.loop import Training, on_device, train
 from rgkit.train.step import Lookahead, groups
 
-RECIPE = PROTOCOLS["classification"]["airbench"]
+RECIPE = tuned_recipe.RECIPE["base"]
 TINY = Classification(data="scenes", precision="float64").replace(
     **RECIPE | {"images": 75, "model": "airbench(2, 1)", "epochs": 3, "batch": 16, "lr": 0.05}
 )
