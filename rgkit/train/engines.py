@@ -172,24 +172,19 @@ def by_torchrun(
 
     Raises RuntimeError where a run goes wrong: torchrun then ends the processes that wait for it.
     """
-    import torch
     from torch import distributed
 
     if not distributed.is_initialized():  # once: a second group may meet the address of the first
         distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
         atexit.register(distributed.destroy_process_group)
 
-    def agreed() -> bool:
-        asked = torch.tensor(float(work.stop()), device=where)
-        distributed.all_reduce(asked)
-        return bool(asked)
+    def of_first(said: Callable[[], Any]) -> Any:
+        word = [said() if writes() else None]
+        distributed.broadcast_object_list(word)
+        return word[0]
 
-    while True:
-        chosen = [next(configs, None) if distributed.get_rank() == 0 else None]
-        distributed.broadcast_object_list(chosen)
-        if (config := chosen[0]) is None:
-            return
-        outcome = work.perform(config, partial(work.tell, config), agreed)
+    while (config := of_first(lambda: next(configs, None))) is not None:
+        outcome = work.perform(config, partial(work.tell, config), lambda: of_first(work.stop))
         if isinstance(outcome, str):
             raise RuntimeError(outcome)
         yield config, outcome
