@@ -48,22 +48,6 @@ PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def protocol_of(name: str, task: str = "classification") -> dict[str, Any]:
-    """Return the settings of a protocol; ConfigError names an unknown one and the nearest right.
-
-    >>> protocol_of("paper")
-    {'schedule': 'step', 'weight_decay': 0.0005}
-    >>> protocol_of("code", "segmentation")["schedule"]
-    'discarded'
-    """
-    known = PROTOCOLS.get(task, {})
-    if name not in known:
-        none = f"; {task} has none: {', '.join(PROTOCOLS)} do"
-        hint = nearest(str(name), list(known)) if known else none
-        raise ConfigError(f"protocol={name!r} given{hint}")
-    return known[name]
-
-
 def arm_of(arm: str, config: T) -> T:
     """Return the config of an arm: one of `ARMS` by name, or any law of the loss weight.
 
@@ -278,11 +262,15 @@ def _config(base: Config, labels: Mapping[str, Any]) -> Config:
     """Return the config of a cell; ConfigError for labels that contradict each other."""
     settings = {name: value for name, value in labels.items() if name not in ("arm", "protocol")}
     if "protocol" in labels:
-        fixed = protocol_of(labels["protocol"], base.task)
-        for name in fixed.keys() & settings.keys():
+        protocol, known = labels["protocol"], PROTOCOLS.get(base.task, {})
+        if protocol not in known:
+            none = f"; {base.task} has none: {', '.join(PROTOCOLS)} do"
+            hint = nearest(str(protocol), list(known)) if known else none
+            raise ConfigError(f"protocol={protocol!r} given{hint}")
+        for name in known[protocol].keys() & settings.keys():
             both = f"the axes 'protocol' and {name!r} given"
             raise ConfigError(f"{both}; the first sets the second")
-        settings |= fixed
+        settings |= known[protocol]
     config = base.replace(**settings)
     if "arm" not in labels:
         return config

@@ -42,15 +42,13 @@ def make_step(
     classes : int
     images, labels : the training split on its device
     """
-    branched = config.network().name == "gc"
-    if kind == "auto":
-        fast = labels.is_cuda and config.optimizer == "sgd" and not branched
-        kind = "captured" if fast else "plain"
-    if branched and kind != "plain":
-        raise ValueError(f"step={kind!r} given with {config.model}; use 'plain', which updates R")
-    if kind == "plain":
+    fits = config.optimizer == "sgd" and config.network().name != "gc"
+    if kind == "plain" or (kind == "auto" and not (fits and labels.is_cuda)):
         smoothed = partial(classify, smoothing=config.label_smoothing)
         return PlainStep(config, fresh(config, classes, images), images, labels, smoothed)
+    if not fits:
+        given = f"step={kind!r} given with {config.optimizer} and {config.model}"
+        raise ValueError(f"{given}; it knows sgd, and no GC layers, use 'plain'")
     return captured.take(config, classes, images, labels)
 
 

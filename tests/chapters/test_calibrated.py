@@ -236,5 +236,5 @@ def test_what_has_no_branches_is_refused():
     with pytest.raises(ValueError, match="pads with zeros"):
         Calibrated(nn.Sequential(nn.Conv2d(3, 4, 3, padding_mode="reflect")), GC())
     config = TINY.replace(model="gc(2, base='resnet8(2)')")
-    with pytest.raises(ValueError, match="use 'plain', which updates R"):
+    with pytest.raises(ValueError, match="no GC layers, use 'plain'"):
         make_step("captured", config, 10, None, torch.zeros(2))
