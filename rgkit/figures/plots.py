@@ -119,9 +119,7 @@ def final_accuracy(results: Results, panels: str) -> Figure:
     return finish(figure, results)
 
 
-def differences(
-    table: pd.DataFrame, results: Results, delta: float, unit: str = "points", what: str = ""
-) -> Figure:
+def differences(table: pd.DataFrame, results: Results, delta: float, what: str = "") -> Figure:
     """Draw paired differences with 95 % intervals, a row a cell, beside the band of ±delta.
 
     Parameters
@@ -145,7 +143,7 @@ def differences(
         # A difference with one row has nothing to be told apart by.
         label = f"{name}: {cell}" if (names == name).sum() > 1 else name
         labels.append(label.replace("discarded", WORDS["discarded"]))
-    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} {unit}")
+    ax.axvspan(-delta, delta, color="#999999", alpha=0.25, lw=0, label=f"±Δ = {delta} points")
     ax.axvline(0, color="black", lw=0.8)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
@@ -156,7 +154,7 @@ def differences(
     high = max(2 * delta, table["high"].clip(upper=edge).max())
     ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     what = what or measured(results)[1].removesuffix(", %")
-    ax.set_xlabel(f"difference of final {what}, {unit}")
+    ax.set_xlabel(f"difference of final {what}, points")
     return finish(figure, results)
 
 

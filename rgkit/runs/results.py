@@ -53,7 +53,6 @@ def collect(grid: Grid, store: Store | None = None) -> Results:
             "status": record.status,
             "seconds": record.source["seconds"],
             "device": record.source["device"],
-            "diverged_at": record.diverged_at,
             "arithmetic": record.arithmetic,
         }
         # A grid may have an axis of that name; what an epoch trained with is another thing.

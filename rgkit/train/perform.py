@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import re
 import sys
 import time
@@ -23,11 +22,6 @@ from rgkit.train.engines import world_size, writes
 from rgkit.train.loop import Training
 
 EVERY = 30.0  # seconds between checkpoints: a run shorter than that writes none
-# What a file raises that is no checkpoint, or not one of this run.
-UNREADABLE = (
-    OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError,
-    pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 class Checkpoint:
@@ -98,7 +92,7 @@ class Checkpoint:
             state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
             if state["key"] != self.key:
                 raise ValueError(f"it belongs to the run {state['key']}")
-        except UNREADABLE as error:
+        except Exception as error:  # a damaged file may raise anything
             print(f"{self.path}: no readable checkpoint ({error}); starting over", file=sys.stderr)
             return None
         return state
@@ -187,7 +181,7 @@ def perform(
                     training = Training(config, how.device, how.step, used=found["arithmetic"])
                 training.load(found)
                 start, resumed = start - found["seconds"], found["resumed"] + 1
-            except UNREADABLE as error:
+            except Exception as error:
                 words = f"a checkpoint that does not fit ({error}); starting over"
                 print(f"{kept and kept.path}: {words}", file=sys.stderr)
                 training = Training(config, how.device, how.step)
