@@ -143,7 +143,7 @@ def mean_of_images(counts: Tensor) -> Tensor:
     >>> round(mean_of_images(torch.stack([right, half])).item(), 2)
     79.17
     """
-    return mean_iou(counts).nanmean()
+    return 100 * iou(counts).nanmean(-1).nanmean()
 
 
 @torch.inference_mode()
