@@ -153,7 +153,7 @@ def layer_diagram(layer: GCConv2d, picture: np.ndarray) -> Figure:
     bare |= {"xticklabels": False, "yticklabels": False}
     kernel: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     share = {"cmap": "Greens", "vmin": 0, "vmax": 1, "annot": True, "annot_kws": {"size": 6}}
-    colors = (kernel, share, kernel, {"cmap": "gray"}, {"cmap": "gray"})
+    colors: list[dict[str, Any]] = [kernel, share, kernel, {"cmap": "gray"}, {"cmap": "gray"}]
     for k in range(branches):
         row = axes[5 * k : 5 * k + 5]
         tiles = (w, r[k], kernels[k], picture, out[k])

@@ -26,7 +26,7 @@ from rgkit.models.names import Discriminator, Generator, Segmenter, model, named
 # golden test (tests/train/test_train.py) fails when the numbers move while this stays.
 NUMERICS = 1
 
-STEPS = ("auto", "plain", "captured")  # how, not what: see `rgkit.tasks.classification`
+STEPS = ("auto", "plain", "captured", "compiled")  # how, not what: see `rgkit.tasks.classification`
 
 
 class ConfigError(ValueError):

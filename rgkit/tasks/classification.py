@@ -37,8 +37,9 @@ def make_step(
     Parameters
     ----------
     kind : str
-        ``plain``, ``captured``, or ``auto``: captured for SGD on a GPU, plain elsewhere; on a CPU a
-        captured step has nothing to save. GC layers take the plain one.
+        ``plain``, ``captured``, ``compiled`` (captured after torch.compile), or ``auto``: captured
+        for SGD on a GPU, plain elsewhere; on a CPU a captured step has nothing to save. GC layers
+        take the plain one.
     classes : int
     images, labels : the training split on its device
     """
@@ -49,7 +50,7 @@ def make_step(
     if not fits:
         given = f"step={kind!r} given with {config.optimizer} and {config.model}"
         raise ValueError(f"{given}; it knows sgd, and no GC layers, use 'plain'")
-    return captured.take(config, classes, images, labels)
+    return captured.take("captured" if kind == "auto" else kind, config, classes, images, labels)
 
 
 @torch.inference_mode()

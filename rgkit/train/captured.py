@@ -30,6 +30,7 @@ class CapturedStep(Stepper):
 
     Parameters
     ----------
+    kind : "captured", or "compiled" where torch.compile fuses the network first
     config : batch, Nesterov, precision, smoothing and groups of rates are those of all its runs
     net : module on the device of the data
     images, labels : the training split on the device
@@ -37,12 +38,11 @@ class CapturedStep(Stepper):
     On a CPU nothing is captured: the same code then runs operation by operation, for tests.
     """
 
-    name = "captured"
-
     def __init__(
-        self, config: Classification, net: nn.Module, images: Augmenter, labels: Tensor
+        self, kind: str, config: Classification, net: nn.Module, images: Augmenter, labels: Tensor
     ) -> None:
-        self.net, self.images, self.labels = net, images, labels
+        self.name, self.net, self.images, self.labels = kind, net, images, labels
+        self.forward = torch.compile(net) if kind == "compiled" else net
         self.batch, self.nesterov = config.batch, config.nesterov
         self.autocast, self.smoothing = config.precision == "bfloat16", config.label_smoothing
         self.groups = groups(net, config.bias_rate)
@@ -76,7 +76,9 @@ class CapturedStep(Stepper):
         places = self.at * self.batch + self.places[:size]
         index, dy, dx, mirror = (part[places] for part in self.plan)
         images, labels = self.images.batch(index, dy, dx, mirror), self.labels[index]
-        loss, right = classify(self.net, images, labels, self.autocast, self.smoothing)
+        # The last, smaller batch of an epoch is not worth compiling everything once more.
+        net = self.forward if size == self.batch else self.net
+        loss, right = classify(net, images, labels, self.autocast, self.smoothing)
         weighted = self.u[self.at].squeeze(0) * loss  # the method, as in rgkit.train.step
         grads = list(torch.autograd.grad(weighted, self.params))
         self._descend(grads)
@@ -183,16 +185,18 @@ DECIDES = (
 
 @functools.lru_cache(maxsize=8)
 def _shared(
-    config: Classification, classes: int, images: Augmenter, labels: Tensor
+    kind: str, config: Classification, classes: int, images: Augmenter, labels: Tensor
 ) -> CapturedStep:
     """Return one captured step for all runs that differ in numbers only."""
     net = channels_last(build(config.model, classes), labels.device, DTYPES[config.precision])
-    return CapturedStep(config, net, images, labels)
+    return CapturedStep(kind, config, net, images, labels)
 
 
-def take(config: Classification, classes: int, images: Augmenter, labels: Tensor) -> CapturedStep:
-    """Return the captured step for a config, its weights fresh."""
+def take(
+    kind: str, config: Classification, classes: int, images: Augmenter, labels: Tensor
+) -> CapturedStep:
+    """Return the captured step for a config, "captured" or "compiled", its weights fresh."""
     alike = Classification(**{name: getattr(config, name) for name in DECIDES})
-    step = _shared(alike, classes, images, labels)
+    step = _shared(kind, alike, classes, images, labels)
     step.start(config, classes)
     return step

@@ -201,7 +201,12 @@ class Pool:
                 yield config
 
     def _claim(self, config: Config) -> bool:
-        """Claim a run, or say that another process has; a claim dies with its process."""
+        """Claim a run, or say that another process has; a claim dies with its process.
+
+        Runs that several processes share are not claimed: the others could not wait.
+        """
+        if world_size() > 1:
+            return True
         path = self.store.root / "checkpoints" / f"{self.store.path(config).stem}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         claim = self.claims.setdefault(config, FileLock(path))

@@ -133,7 +133,8 @@ from rgkit.train.execute import Pool
 put = Store.put
 Store.put = lambda self, record: print(json.dumps(record.epochs)) or put(self, record)
 pool = Pool(Store(sys.argv[1]), "cpu", every=0.0)
-print(len(pool.run([from_dict(json.loads(sys.argv[2]))]).finished), "finished")
+finished = pool.run([from_dict(json.loads(sys.argv[2]))]).finished
+sys.stdout.write(f"{len(finished)} finished\n")  # at once: two processes share the line
 """
 
 

@@ -763,7 +763,8 @@ def test_signals_to_the_whole_group_lose_nothing_and_a_second_ctrl_c_ends_it(tmp
         time.sleep(1.2)
         os.killpg(process.pid, number)
     said, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    # The second may come when all is over but Python's own end, of which that is the status.
+    assert process.returncode in (128 + number, *([-number] if how == "once more" else []))
     assert "Traceback" not in errors
     if number == signal.SIGTERM:
         assert "2 stopped at a checkpoint" in said

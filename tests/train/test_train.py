@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -342,10 +343,20 @@ def test_a_captured_step_serves_every_arm_and_seed_and_remembers_none():
     assert train(FAST.replace(momentum=0.9), "cpu", step="captured").epochs == first
 
 
+@pytest.mark.filterwarnings("ignore:.*3.13.0")  # of which torch.compile has a word to say
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler on a CPU")
+def test_the_compiled_step_is_the_plain_one():
+    config = FAST.replace(epochs=1, images=64, precision="float32")
+    fast, slow = train(config, "cpu", step="compiled"), train(config, "cpu", step="plain")
+    for name, values in slow.epochs.items():
+        np.testing.assert_allclose(fast.epochs[name], values, rtol=1e-4, err_msg=name)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_the_replayed_step_is_the_plain_one():
+@pytest.mark.parametrize("step", ["captured", "compiled"])
+def test_on_a_gpu_the_replayed_step_is_the_plain_one(step):
     config = FAST.replace(precision="float32", epochs=2, lr=0.01)
-    fast, slow = train(config, "cuda", step="captured"), train(config, "cuda", step="plain")
+    fast, slow = train(config, "cuda", step=step), train(config, "cuda", step="plain")
     for name, values in slow.epochs.items():
         np.testing.assert_allclose(fast.epochs[name], values, rtol=1e-2, err_msg=name)
 
