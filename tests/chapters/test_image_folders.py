@@ -134,7 +134,7 @@ put = Store.put
 Store.put = lambda self, record: print(json.dumps(record.epochs)) or put(self, record)
 pool = Pool(Store(sys.argv[1]), "cpu", every=0.0)
 finished = pool.run([from_dict(json.loads(sys.argv[2]))]).finished
-sys.stdout.write(f"{len(finished)} finished\n")  # at once: two processes share the line
+sys.stdout.write(f"{len(finished)} finished\\n")  # at once: two processes share the line
 """
 
 
