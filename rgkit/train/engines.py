@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -112,6 +113,19 @@ def _worker(pipe: Connection) -> None:
     os._exit(0)  # at once: to take torch apart takes a second
 
 
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """See that a new process does not run the main script again: one may have no guard."""
+    main = vars(sys.modules["__main__"])
+    kept = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main |= {"__file__": None, "__spec__": None}
+    try:
+        yield
+    finally:
+        del main["__file__"]  # a kernel's has none
+        main |= kept
+
+
 def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, Outcome]]:
     """Perform several runs at once, each in a process of one thread.
 
@@ -128,7 +142,8 @@ def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config
                 if not free:
                     here, there = context.Pipe()
                     started.append(context.Process(target=_worker, args=(there,)))
-                    started[-1].start()
+                    with _no_main():
+                        started[-1].start()
                     there.close()  # so that its end is heard here
                     free.append(here)
                 pipe = free.pop()

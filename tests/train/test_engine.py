@@ -445,6 +445,26 @@ def _share(root: str, configs: list[Classification], found: object) -> None:
     found.put([c.seed for c in run_missing(configs, Store(root), jobs=1).finished])
 
 
+SCRIPT = """
+import sys
+from rgkit.runs.config import Classification
+from rgkit.runs.records import Store
+from rgkit.train.execute import Pool
+print("begun")
+tiny = Classification(data="digits", images=64, model="resnet8(2)", epochs=1)
+pool = Pool(Store(sys.argv[1]), "cpu", jobs=2, show=False).run([tiny, tiny.replace(seed=1)])
+print(len(pool.finished), __file__ == sys.argv[0])
+"""
+
+
+def test_a_script_without_a_main_guard_trains_in_processes(tmp_path):
+    """Such as nbconvert makes of a notebook."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = [sys.executable, tmp_path / "script.py", tmp_path / "results"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("begun\n2 True\n", "")
+
+
 def test_two_plans_on_one_store_do_nothing_twice(tmp_path):
     """And each ends when all is there: what follows may need it."""
     configs = [TINY.replace(seed=seed, epochs=3) for seed in range(8)]
