@@ -21,6 +21,7 @@ from rgkit.data.source import DataError, Source, root
 from rgkit.method.spec import nearest
 from rgkit.runs.config import STEPS, ConfigError
 from rgkit.runs.profiles import NAMES as PROFILES
+from rgkit.runs.records import Store
 from rgkit.train.execute import room
 
 # What `rgkit run --plan` may be told, and a notebook not.
@@ -31,10 +32,14 @@ PLAN_ONLY: dict[str, Any] = {
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for word in words:
-        if "=" not in word:
-            raise UsageError(f"-p {word!r} given; it is name=value, such as -p profile=quick")
-    return dict(word.split("=", 1) for word in words)
+        name, sign, value = word.partition("=")
+        if not sign or name in found:
+            once = "it is name=value, each name once, such as -p profile=quick"
+            raise UsageError(f"-p {word!r} given; {once}")
+        found[name] = value
+    return found
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
     if args.plan == (args.notebook is not None):
         raise UsageError("give either a notebook or --plan")
     if args.plan:
-        return plan.run(args, _pairs(args.parameter))
+        if args.output or args.help_notebook or args.cell_timeout is not None:
+            raise UsageError("-o, --help-notebook and --cell-timeout are not for --plan")
+        if "profile" in (given := _pairs(args.parameter)):
+            raise UsageError(f"-p profile={given['profile']} given; with --plan it is --profile")
+        return plan.run(args, given)
     for name, usual in PLAN_ONLY.items():
         if getattr(args, name) != usual:
             raise UsageError(f"--{name.replace('_', '-')} is for --plan; see --help-notebook")
@@ -54,9 +63,14 @@ def run(args: argparse.Namespace) -> int:
             print(f"{p.name}: {p.kind} = {p.default!r}  {p.help}")
         return 0
     values = notebook.check_parameters(path, _pairs(args.parameter))
-    print(plan.outlook(path, values), file=sys.stderr)
     output = Path(args.output or Path("_build", "runs", path.name))
-    task = kernels.Task(build.page_of(path), path, output, values, args.cell_timeout)
+    kept = [notebook.ROOT / "notebooks", Store().root.resolve(), path.resolve()]
+    if output.suffix != ".ipynb" or any(output.resolve().is_relative_to(one) for one in kept):
+        wanted = "a notebook's name, .ipynb, that is neither a record nor a notebook of the book"
+        raise UsageError(f"-o {args.output!r} given; {wanted}")
+    print(plan.outlook(path, values), file=sys.stderr)
+    limit = {"cell_timeout": args.cell_timeout} if args.cell_timeout else {}
+    task = kernels.Task(build.page_of(path), path, output, values, **limit)
     message = kernels.execute(task)
     if output.is_file():  # which it is not where no kernel came up
         copy = report.fill_in(json.loads(output.read_text(encoding="utf-8")))
@@ -129,7 +143,6 @@ def doctor(args: argparse.Namespace) -> int:
 
     from rgkit.data.compat import import_torchvision
     from rgkit.runs.config import Classification
-    from rgkit.runs.records import Store
     from rgkit.train.device import arithmetic, device_name, pick_device, processor
 
     store, vision = Store(), import_torchvision()
@@ -145,7 +158,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    """Read a number of runs or notebooks at a time."""
+    """Read a number of runs or notebooks at a time, or of seconds."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} given; a whole number of 1 or more")
     return int(text)
@@ -178,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-p", "--parameter", action="append", default=[], metavar="name=value")
     p.add_argument("-o", "--output", help="the executed copy (default: _build/runs/)")
     limit = "seconds after which a cell that hangs is ended (default: a day)"
-    p.add_argument("--cell-timeout", type=_seconds, default=86_400, metavar="S", help=limit)
+    p.add_argument("--cell-timeout", type=_count, metavar="S", help=limit)
     p.add_argument("--help-notebook", action="store_true", help="list the notebook's parameters")
     p.add_argument("--plan", action="store_true", help="train the missing runs of all notebooks")
     p.set_defaults(**PLAN_ONLY)
@@ -214,14 +227,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; wrong use is one line on stderr and exit status 2."""
     args = parser().parse_args(argv)
-    for name in ("RGKIT_RESULTS", "RGKIT_DATA"):  # a kernel has another working directory
-        if folder := os.environ.get(name):
-            os.environ[name] = str(Path(folder).absolute())
     try:
+        for name in ("RGKIT_RESULTS", "RGKIT_DATA"):  # a kernel has another working directory
+            if folder := os.environ.get(name):
+                os.environ[name] = str(Path(folder).expanduser().absolute())
         if args.function not in (data, doctor):
             notebook.checkout()
         status = int(args.function(args))
-        sys.stdout.flush()
+        if sys.stdout:  # it can be closed
+            sys.stdout.flush()
         return status
     except (UsageError, ConfigError) as error:
         print(f"rgkit: {error}", file=sys.stderr)

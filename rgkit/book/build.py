@@ -22,7 +22,7 @@ from typing import Any
 import rgkit
 from rgkit.book import kernels, scorecard
 from rgkit.book.kernels import Task
-from rgkit.book.notebook import ROOT, cells, grid
+from rgkit.book.notebook import ROOT, UsageError, cells, grid
 from rgkit.book.report import hide_unmeasured, outputs, render
 from rgkit.runs.records import Store, beside
 from rgkit.stats.differences import LEDGERS
@@ -174,7 +174,7 @@ def build(output: Path = Path("_build"), profile: str = "best", jobs: int = 2) -
     """
     output = output.resolve()
     if output.name != "_build":
-        raise ValueError(f"output={str(output)!r} given; Jupyter Book wants a folder named _build")
+        raise UsageError(f"output={str(output)!r} given; Jupyter Book wants a folder named _build")
     started, paths = time.monotonic(), book_notebooks()
     executed = output / "executed"
     given = {} if profile == "best" else {"profile": profile}

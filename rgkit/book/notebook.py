@@ -18,6 +18,10 @@ MAX_CODE_LINES, MAX_PARAMETER_LINES = 10, 12
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class UsageError(ValueError):
+    """A wrong name, type or value given by the user; the command line exits with status 2."""
+
+
 def find() -> list[Path]:
     """Return every notebook of the checkout, in the order of their paths."""
     every = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -39,12 +43,10 @@ def named(text: str) -> Path:
     'notebooks/critique/discarded-scheduler.ipynb'
     """
     path = Path(text)
+    if path.is_dir():
+        raise UsageError(f"{text!r} given, which is a folder; a notebook by name or path")
     known = [] if path.exists() else [other for other in find() if other.stem == text]
     return known[0] if known else path
-
-
-class UsageError(ValueError):
-    """A wrong name, type or value given by the user; the command line exits with status 2."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,12 @@ def _checked(
                 raise UsageError(
                     f"{path.name}: {name}={raw!r} given; {needed!r} has to be among them"
                 )
+    rates, texts = values.get("rates"), [p for p in known.values() if p.kind == "list[str]"]
+    if isinstance(rates, dict):  # by schedule, say: by what the page's other parameters name
+        names = [w for p in texts for w in values.get(p.name, p.default)]
+        for key in rates.keys() - {*known["rates"].default, *names}:
+            hint = nearest(str(key), [*known["rates"].default])
+            raise UsageError(f"{path.name}: rates={rates!r} given; unknown {key!r}{hint}")
     return values
 
 
@@ -212,8 +220,10 @@ def grid(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     space.update(given or {})
     try:
         exec(compile(second, str(path), "exec"), space)
-    except (ValueError, TypeError) as error:  # a value of another type than a setting takes
-        raise UsageError(f"{path.name}: {error}") from error
+    except (ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
+        plain = isinstance(error, ValueError | TypeError)
+        said = str(error) if plain else f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path.name}: {said}") from error
     found = space.get("grid")
     if not isinstance(found, Grid):
         raise UsageError(f"{path}: its grid cell does not set `grid` to a grid of runs")

@@ -128,8 +128,13 @@ def _writable(name: str) -> Path:
     path = Path(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            return path
+        with path.open("ab+") as file:
+            file.seek(0)
+            alone = not path.resolve().is_relative_to(Store().root.resolve())
+            if alone and file.read(2) in (b"", b'{"'):
+                return path
+            wanted = "a new file, or an archive that --out has made, outside the records"
+            raise UsageError(f"--out {name!r} given; {wanted}")
     except OSError as error:
         raise UsageError(f"--out {name!r} given; it cannot be written: {error.strerror}") from None
 

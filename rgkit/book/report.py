@@ -57,13 +57,11 @@ def in_words(row: dict[str, Any]) -> str:
 def plain(text: object) -> str:
     """Return text from a record or a message as Markdown in which it is nothing but text.
 
-    >>> plain("<script> | `a` [b](c)")
-    '&lt;script> &#124; &#96;a&#96; [b]&#40;c)'
+    >>> plain("<script> | [b](c)")
+    '&#60;script> &#124; [b&#93;(c)'
     """
-    found = str(text)
-    for mark, entity in {"<": "&lt;", "|": "&#124;", "`": "&#96;", "](": "]&#40;"}.items():
-        found = found.replace(mark, entity)
-    return " ".join(found.split("\n"))
+    escaped = re.sub(r"[<|`$*\\{]|\](?=\()", lambda mark: f"&#{ord(mark[0])};", str(text))
+    return " ".join(escaped.split("\n"))
 
 
 def smallest(row: dict[str, Any]) -> str:

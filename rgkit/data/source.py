@@ -227,6 +227,7 @@ def read(
 def _remedy(table: Mapping[str, Source], name: str, counts: tuple[int, int]) -> str:
     """Name what else the files may be: a set of the same files and of these counts."""
     for other, source in table.items():
-        if other != name and source.files is table[name].files and source.sizes == counts:
+        alike = source.files is table[name].files is not Source.files
+        if other != name and alike and source.sizes == counts:
             return f"copy the data set again, or name it as what it is: data={other!r}"
     return "copy the data set again"

@@ -310,10 +310,11 @@ class Triangle(Law):
     2, ..., 0.4); period 5 is 0.5, 1, 2, 1, 0.5, as the code has it.
     """
 
-    period: int = 10
+    period: int = number(10, 2, 100_000)
 
     def __post_init__(self) -> None:
-        good = self.period == 5 or (self.period >= 2 and self.period % 2 == 0)
+        super().__post_init__()
+        good = self.period == 5 or self.period % 2 == 0
         self.require(good, "the period is 5 or even; the code has 100, 50, 20, 10, 5")
 
     def values(self, at: Steps) -> Floats:

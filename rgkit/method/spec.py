@@ -94,7 +94,8 @@ class Checked:
                 known = isinstance(value, int if kind is int else Real)
                 fits = known and not isinstance(value, bool)
                 self.require(fits and least <= value <= most, wanted, name)
-                self.require(math.isfinite(value), "a finite number", name)
+                finite = abs(value) < 2**53 if kind is int else math.isfinite(value)
+                self.require(finite, "a finite number", name)
                 object.__setattr__(self, name, kind(value))
 
     def wrong(self, what: str) -> ValueError:

@@ -33,7 +33,10 @@ ORDER = ("key", "numerics", "fingerprint", "config", "status", "diverged_at", "e
 TEXTS = ("samples", "along")
 
 
-SAID = {"commit", "device", "versions", "seconds", "date"}  # of every record's source
+# What every record's source says.
+SAID: dict[str, Any] = {
+    "commit": str, "device": str, "versions": dict, "seconds": int | float, "date": str,
+}  # fmt: skip
 
 
 class StoreError(RuntimeError):
@@ -103,7 +106,7 @@ def read(text: str | bytes, strict: bool = False) -> Record:
     try:
         found = json.loads(text)
         given, numerics, mark = (found[name] for name in ("config", "numerics", "fingerprint"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not a whole record ({error})") from None
     if found.get("digest", known := digest(found)) != known:  # older records have none
         raise ValueError(f"its digest is {found['digest']}, but what it says has {known}")
@@ -120,21 +123,26 @@ def read(text: str | bytes, strict: bool = False) -> Record:
         raise ValueError(f"its key {key} is not that of its config")
     if status not in ("finished", "diverged"):
         raise ValueError(f"status {status!r}; finished or diverged can be merged")
-    if not isinstance(epochs, dict) or not isinstance(where, dict) or not where.keys() >= SAID:
+    if not isinstance(epochs, dict) or not isinstance(where, dict):
         raise ValueError("it does not say what was measured and where")
-    if not all(
-        isinstance(v, list) and all(type(x) in (int, float) for x in v) for v in epochs.values()
-    ):
-        raise ValueError("its epochs are not lists of numbers")
-    lengths = {len(values) for values in epochs.values()}
-    wanted = config.epochs if isinstance(config, Trained) and status == "finished" else 0
-    if strict and wanted and lengths != {wanted}:
-        raise ValueError(f"finished, but with {sorted(lengths)} epochs of {wanted}")
+    if bad := [name for name, kind in SAID.items() if not isinstance(where.get(name), kind)]:
+        raise ValueError(f"its source does not say the {bad[0]}, or not as it should")
+    try:
+        lengths = {len([float(x + 0) for x in values]) for values in epochs.values()}
+    except (TypeError, OverflowError):
+        raise ValueError("its epochs are not lists of numbers") from None
+    if isinstance(config, Trained) and status == "finished":
+        if config.measure not in epochs:
+            raise ValueError(f"finished, but without {config.measure}")
+        if strict and lengths != {config.epochs}:
+            raise ValueError(f"finished, but with {sorted(lengths)} epochs of {config.epochs}")
+    at = found.get("diverged_at")
+    if not isinstance(at, int | None):
+        raise ValueError(f"diverged_at {at!r}; a step, or null")
     texts = {name: found.get(name, []) for name in TEXTS}  # older records have none
     for name, kept in texts.items():
         if not isinstance(kept, list) or not all(isinstance(text, str) for text in kept):
             raise ValueError(f"its {name} are not a list of texts")
-    at = found.get("diverged_at")
     return Record(key, config, mark, status, epochs, where, at, numerics, **texts)
 
 
@@ -341,7 +349,8 @@ def _texts(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (where, text) of every record in an archive, in a store's folder, or in a plain one."""
     if archive.is_dir():
         for path in [*sorted(archive.glob("*.json")), *Store(archive).files()]:
-            yield str(path), path.read_bytes()
+            if path.is_file():
+                yield str(path), path.read_bytes()
         return
     with archive.open("rb") as file:
         for number, line in enumerate(file, 1):

@@ -106,6 +106,8 @@ class Difference:
 
     def verdict(self, delta: float) -> str:
         """Judge the claim "the difference is positive" by the rule of `judge`."""
+        if self.standard_error == 0 and self.mean:  # all alike: nobody knows how far they spread
+            return INCONCLUSIVE
         inner = self.interval(0.9)
         return judge(*self.interval(), delta, inner) if self.pairs else UNMEASURED
 
@@ -281,6 +283,9 @@ def paired(
     wide = table.pivot(index=index, columns="arm", values=value)  # noqa: PD010  it refuses duplicates
     wide = wide.reindex(columns=[a, b])  # an arm of which every run is missing has no column
     gaps = (wide[a] - wide[b]).dropna()
+    if "status" in table:  # where both have diverged, nothing was compared
+        gone = table.assign(gone=table["status"] == "diverged").groupby(index)["gone"].sum() > 1
+        gaps = gaps[~gone.reindex(gaps.index)]
     cells: dict[str, Difference] = {}
     for place, group in gaps.groupby(level=list(by)) if by else ():
         # pandas gives a tuple for a list of levels, whatever its length; its stubs do not say.

@@ -117,8 +117,8 @@ def _worker(pipe: Connection) -> None:
 def _no_main() -> Iterator[None]:
     """See that a new process does not run the main script again: one may have no guard."""
     main = vars(sys.modules["__main__"])
-    kept = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    main |= {"__file__": None, "__spec__": None}
+    kept: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.update(__file__=None, __spec__=None)
     try:
         yield
     finally:

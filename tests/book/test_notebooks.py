@@ -403,7 +403,7 @@ def test_no_measured_number_is_typed_by_hand(path):
 
 # --- what comes from elsewhere ----------------------------------------------------------------
 
-EVIL = "<script>alert(1)</script> `a` | [b](javascript:alert(2))"
+EVIL = "<script>alert(1)</script> `a` | [b](javascript:alert(2)) {{ 6 * 7 }} $x$ **y**"
 
 
 def test_nothing_from_a_record_or_a_message_becomes_markup():
@@ -425,7 +425,8 @@ def test_nothing_from_a_record_or_a_message_becomes_markup():
         assert "alert(1)" in text
         assert "<script" not in text
         for line in text.splitlines():  # in HTML it is no link
-            assert line.lstrip().startswith("<") or "](javascript" not in line
+            plain = not line.lstrip().startswith("<")
+            assert not plain or not re.search(r"\]\(javascript|\{\{|\$x|\*\*y", line), line
 
 
 def test_a_run_says_at_once_what_it_will_do():
@@ -472,3 +473,42 @@ def test_outside_a_checkout_a_verb_says_how_to_have_one(tmp_path, monkeypatch, c
             "install -e .\n"
         )
     assert main(["data", "list"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run FIG5 -o notebooks/random-gradient/rg-cost.ipynb", "-o 'notebooks/random-gradient"),
+        ("run FIG5 -o RECORD", "neither a record nor a notebook of the book"),
+        ("run FIG5 --jobs 2", "--jobs is for --plan"),
+        ("run FIG5 -p lr=0.1 -p lr=0.2", "each name once"),
+        ("run FIG5 --cell-timeout 0", "a whole number of 1 or more"),
+        ("run notebooks", "which is a folder"),
+        ("run --plan -o a.ipynb", "are not for --plan"),
+        ("run --plan -p profile=quick", "with --plan it is --profile"),
+        ("run --plan --profile smoke --out RECORD", "a new file, or an archive"),
+        ("book --output FOLDER", "a folder named _build"),
+    ],
+)
+def test_wrong_use_costs_no_file(words, said, tmp_path, monkeypatch, capsys):
+    record = tmp_path / "classification" / "0.json"
+    record.parent.mkdir()
+    record.write_text('{\n"key": "0"\n}\n')
+    monkeypatch.setenv("RGKIT_RESULTS", str(tmp_path))
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("kernel"))
+    names = {"FIG5": str(FIG5), "RECORD": str(record), "FOLDER": str(tmp_path)}
+    monkeypatch.chdir(ROOT)
+    try:
+        status = main([names.get(word, word) for word in words.split()])
+    except SystemExit as end:  # argparse's own
+        status = end.code
+    assert status == 2
+    assert said in capsys.readouterr().err
+    assert record.read_text() == '{\n"key": "0"\n}\n'
+
+
+def test_a_misspelt_key_of_rates_is_named():
+    path = named("discarded-scheduler")
+    with pytest.raises(UsageError, match="unknown 'polly'; did you mean 'poly'"):
+        check_parameters(path, {"rates": "{'polly': [0.1]}"})
+    check_parameters(path, {"rates": "{'cosine': [0.1]}", "schedules": "['cosine', 'poly']"})

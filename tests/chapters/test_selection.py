@@ -24,7 +24,7 @@ def recording(config: Trained, accuracy: list[float], **more: list[float]) -> Re
     """A record of a run that ended, with these test accuracies."""
     key = config.key(config.fingerprint())
     source = {"commit": "x", "device": "x", "versions": {}, "seconds": 1.0, "date": "2026-01-01"}
-    epochs = {"test_accuracy": accuracy, "lr": [0.1] * len(accuracy)} | more
+    epochs = {config.measure: accuracy, "lr": [0.1] * len(accuracy)} | more
     return Record(key, config, config.fingerprint(), "finished", epochs, source)
 
 

@@ -26,8 +26,8 @@ def fill(store: Store, grid, best) -> None:
         value = 60 - abs(np.log2(cell.labels["lr"] / best[cell.labels["arm"]]))
         mark, values = fingerprint_of(cell.config), [0.0] * 9 + [value]
         epochs = {"test_accuracy": values, "validation_accuracy": values}
-        source = dict.fromkeys(("commit", "device", "versions"), "d")
-        source |= {"seconds": 1.0, "date": "2026-01-01"}
+        source = {"commit": "c", "device": "d", "versions": {}, "seconds": 1.0}
+        source |= {"date": "2026-01-01"}
         key = cell.config.key(mark)
         store.put(Record(key, cell.config, mark, "finished", epochs, source))
 

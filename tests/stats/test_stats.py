@@ -361,3 +361,13 @@ def test_an_unpaired_comparison_refuses_what_a_paired_one_refuses():
     with pytest.raises(ValueError, match="there are: x, y"):
         differences.unpaired(runs, "x", "z", by=["lr"])
     assert differences.unpaired(runs, "x", "y", by=["lr"]).df == 0
+
+
+def test_two_arms_that_diverge_together_say_nothing_and_equal_gaps_are_no_finding():
+    """Both count as chance: that they end alike is no equivalence."""
+    arms = {"arm": ["a"] * 3 + ["b"] * 3, "seed": [0, 1, 2] * 2, "final": [10.0] * 6}
+    gone = pd.DataFrame(arms | {"status": ["diverged"] * 6})
+    assert differences.paired(gone, "a", "b").loc["all", "verdict"] == "not measured"
+    one = gone.assign(status=["diverged"] * 3 + ["finished"] * 3, final=[10.0] * 3 + [50.0] * 3)
+    found = differences.paired(one, "a", "b").loc["all"]
+    assert (found["pairs"], found["difference"], found["verdict"]) == (3, -40.0, "inconclusive")

@@ -624,8 +624,11 @@ def test_other_numbers_for_a_known_run_are_kept_beside_it(packed, tmp_path):
         ({"status": "running"}, "status 'running'"),
         ({"epochs": {"test_accuracy": [1.0, 2.0]}}, "finished, but with [2] epochs of 1"),
         ({"source": None}, "does not say what was measured and where"),
-        ({"source": {"device": "abacus"}}, "does not say what was measured and where"),
+        ({"source": {"device": "abacus"}}, "its source does not say the commit"),
+        ({"diverged_at": "soon"}, "diverged_at 'soon'; a step, or null"),
         ({"epochs": {"test_accuracy": ["9"]}}, "its epochs are not lists of numbers"),
+        ({"epochs": {"test_accuracy": [10**400]}}, "its epochs are not lists of numbers"),
+        ({"epochs": {"bogus": [1.0]}}, "finished, but without test_accuracy"),
     ],
 )
 def test_what_disagrees_is_refused_with_the_reason_and_the_rest_is_merged(
@@ -646,11 +649,12 @@ def test_a_bad_byte_or_a_null_spoils_no_other_line(packed, tmp_path):
     out, _, _ = packed
     first, second = out.read_bytes().splitlines()
     spoilt = first.replace(b"finished", b"fin\xffshed"), b"null", first.replace(b"0.1", b"0.2", 1)
+    spoilt += (b"[" * 100_000,)
     out.write_bytes(b"\n".join([*spoilt, second, b""]))
     merged = Store(tmp_path / "here").merge(out)
     assert merged.added == 1
     for line, (said, why) in enumerate(
-        zip(merged.refused, ("decode", "whole", "digest"), strict=True)
+        zip(merged.refused, ("decode", "whole", "digest", "whole"), strict=True)
     ):
         assert said.startswith(f"{out}: line {line + 1}: ")
         assert why in said
