@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # What came of a run: its record, in words what went wrong, or None where it was stopped.
 Outcome = Record | str | None
+FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM)  # which says so to the others
 KILLED = "its process was killed twice, perhaps for want of memory"  # said the second time
 
 
@@ -99,7 +100,7 @@ def one_by_one(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, 
 
 def _worker(pipe: Connection) -> None:
     """Perform the runs that come through a pipe, until None does or its other end is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the parent, which says so
+    for number in FOR_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
 
     def tell(part: float, loss: float | None) -> None:
@@ -115,7 +116,12 @@ def _worker(pipe: Connection) -> None:
 
 @contextlib.contextmanager
 def _no_main() -> Iterator[None]:
-    """See that a new process does not run the main script again: one may have no guard."""
+    """See that a new process does not run the main script again: one may have no guard.
+
+    From its first moment it hears none of the signals that are for its parent.
+    """
+    deaf = getattr(signal, "pthread_sigmask", lambda *given: None)  # not on Windows
+    deaf(getattr(signal, "SIG_BLOCK", 0), FOR_THE_PARENT)
     main = vars(sys.modules["__main__"])
     kept: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
     main.update(__file__=None, __spec__=None)
@@ -124,6 +130,7 @@ def _no_main() -> Iterator[None]:
     finally:
         del main["__file__"]  # a kernel's has none
         main |= kept
+        deaf(getattr(signal, "SIG_UNBLOCK", 0), FOR_THE_PARENT)
 
 
 def in_processes(configs: Iterator[Config], work: Work) -> Iterator[tuple[Config, Outcome]]:

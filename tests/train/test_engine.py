@@ -778,7 +778,7 @@ def test_signals_to_the_whole_group_lose_nothing_and_a_second_ctrl_c_ends_it(tmp
         start_new_session=True,
     )  # fmt: skip
     assert "runs on digits" in process.stderr.readline()
-    time.sleep(12)  # the workers import torch and begin
+    time.sleep(6)  # the workers import torch, or have begun
     number = signal.SIGTERM if how == "both at once" else signal.SIGINT
     if number == signal.SIGTERM:
         process.send_signal(number)
