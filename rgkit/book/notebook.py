@@ -164,9 +164,9 @@ def injected(executed: Sequence[str]) -> dict[str, Any]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             given[node.targets[0].id] = ast.literal_eval(node.value)
     known = _declared(executed[places[0] - 1], here)
-    texts = [n for n, v in given.items() if isinstance(v, str) and n in known]
-    for name in texts:  # papermill's -p hands lists on as text, and the cells have seen that
-        if known[name].kind != "str":
+    for name in given.keys() & known.keys():
+        # papermill's -p hands lists on as text, and the cells have seen that.
+        if isinstance(given[name], str) and known[name].kind != "str":
             raise _mistyped(here, name, given[name], known[name])
     return _checked(known, given, here)
 

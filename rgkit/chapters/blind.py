@@ -20,7 +20,7 @@ def trials(results: Results, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[d
 
     Parameters
     ----------
-    results : of a grid whose records keep pictures, see `rgkit.tasks.samples`
+    results : of a grid whose records keep pictures, see `rgkit.runs.records`
     pairs : two arms each; the answer counts how often the first is preferred
 
     Returns

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -512,3 +513,20 @@ def test_a_misspelt_key_of_rates_is_named():
     with pytest.raises(UsageError, match="unknown 'polly'; did you mean 'poly'"):
         check_parameters(path, {"rates": "{'polly': [0.1]}"})
     check_parameters(path, {"rates": "{'cosine': [0.1]}", "schedules": "['cosine', 'poly']"})
+
+
+def test_what_pages_and_docstrings_call_a_name_of_the_package_is_one():
+    """Prose outlives what it speaks of: a module that moved, a function that went."""
+    found = {}
+    for path in (
+        *NOTEBOOKS,
+        *ROOT.glob("*.md"),
+        *ROOT.glob("book/*.md"),
+        *ROOT.rglob("rgkit/**/*.*"),
+    ):
+        if path.suffix in (".py", ".md", ".ipynb"):
+            names = re.findall(r"`(rgkit(?:\.\w+)+)", path.read_text("utf-8"))
+            found |= dict.fromkeys(names, path.name)
+    assert len(found) > 30
+    for name, where in found.items():
+        assert pkgutil.resolve_name(name) is not None, f"{where}: {name}"
